@@ -1,0 +1,1 @@
+"""metablocks: composable pure-function blocks for meta-reinforcement-learning in JAX."""

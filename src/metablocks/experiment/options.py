@@ -1,0 +1,171 @@
+"""The command line, made of a recipe's presets: numbers in, one clear line out when they are bad."""
+
+import dataclasses
+import difflib
+import math
+import re
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+
+from metablocks.experiment.errors import UserError
+
+POSITIVE = re.compile(
+    r"^(num|eval)_|_(every|batch|dim|size|width|steps|episodes|tasks)$"
+    r"|^(seeds|horizon|batch|meta_batch|shots|width|hidden|capacity)$"
+)
+"""Integers whose names say that they count something there must be at least one of.
+
+A count that a preset itself leaves at 0 may be 0.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """How to run it: the same for every recipe."""
+
+    seed: int = 0
+    """The first seed."""
+    seeds: int = 1
+    """How many seeds to train side by side, in one program: SEED, SEED + 1, ..."""
+    out: str = ""
+    """The run folder, new or empty (by default a fresh one under runs/)."""
+    resume: str = ""
+    """A run folder to go on with: its preset and numbers are read from its config.json."""
+    save_every_s: float = 30.0
+    """The least number of seconds between two checkpoints."""
+
+
+class Command(NamedTuple):
+    """What the user asked for: only what was really given, checked for type and size."""
+
+    preset: str | None
+    numbers: dict[str, Any]
+    options: RunOptions
+    given: frozenset[str]
+    """The names of the run options that were given."""
+    help: bool
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """The hint after an unknown name: what was probably meant, and what there is."""
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return (f"did you mean {close[0]}? " if close else "") + f"There are: {', '.join(known)}"
+
+
+def flag(field: str) -> str:
+    """The option that sets a field."""
+    return "--" + field.replace("_", "-")
+
+
+def parse(argv: list[str], presets: dict[str, Any]) -> Command:
+    """The command line's words as values; a `UserError` names the first bad one."""
+    if not presets:
+        raise UserError("the recipe has no presets: main needs at least one")
+    config = next(iter(presets.values()))
+    kinds = get_type_hints(type(config)) | get_type_hints(RunOptions)
+    names = [f.name for f in dataclasses.fields(config)]
+    names += [f.name for f in dataclasses.fields(RunOptions)]
+    preset, values, words = None, {}, list(argv)
+    while words:
+        word = words.pop(0)
+        if word in ("-h", "--help"):
+            return Command(preset, {}, RunOptions(), frozenset(), help=True)
+        if word.startswith("--"):
+            name, text = read_option(word, words, names, kinds)
+            values[name] = convert(flag(name), kinds[name], text)
+        elif preset is None:
+            preset = known_preset(word, presets)
+        else:
+            raise UserError(
+                f"unexpected word {word!r} after the preset {preset!r}: numbers are given as "
+                f"{flag(names[0])} VALUE; see --help"
+            )
+    numbers = {n: v for n, v in values.items() if n in {f.name for f in dataclasses.fields(config)}}
+    options = {n: v for n, v in values.items() if n not in numbers}
+    check_sizes(numbers | options, presets[preset] if preset else config)
+    return Command(preset, numbers, RunOptions(**options), frozenset(options), help=False)
+
+
+def known_preset(word: str, presets: dict[str, Any]) -> str:
+    """The preset of that name."""
+    if word not in presets:
+        raise UserError(f"unknown preset {word!r}: {nearest(word, list(presets))}")
+    return word
+
+
+def read_option(word: str, words: list[str], names: list[str], kinds: dict) -> tuple[str, str]:
+    """One option's field and text; what follows it in `words` is used up where it needs a value."""
+    option, equals, text = word.partition("=")
+    name = option[2:].replace("-", "_")
+    if name.startswith("no_") and kinds.get(name[3:]) is bool and name not in names and not equals:
+        return name[3:], "false"
+    if name not in names:
+        raise UserError(f"unknown option {option}: {nearest(option, [flag(n) for n in names])}")
+    if equals:
+        return name, text
+    if kinds[name] is bool:
+        return name, words.pop(0) if words and words[0] in ("true", "false") else "true"
+    if not words or words[0].startswith("--"):
+        raise UserError(f"{option} needs a value: {expected(kinds[name])}, as in {option} VALUE")
+    return name, words.pop(0)
+
+
+def expected(kind: Any) -> str:
+    """A type in words."""
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a path"}[kind]
+
+
+def convert(option: str, kind: Any, text: str) -> Any:
+    """The text as a value of the field's type."""
+    try:
+        if get_origin(kind) is Literal:
+            return {str(choice): choice for choice in get_args(kind)}[text]
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        value = kind(text)
+        if kind is float and not math.isfinite(value):
+            raise ValueError
+        if kind is str and not value:
+            raise ValueError
+        return value
+    except (KeyError, ValueError):
+        raise UserError(
+            f"{option} got {text!r}, expected {expected(kind)}: give another value (see --help)"
+        ) from None
+
+
+def check_sizes(values: dict[str, Any], preset: Any) -> None:
+    """No negative whole number, and no zero where there must be at least one."""
+    for name, value in values.items():
+        if isinstance(value, bool) or not (isinstance(value, int) or name == "save_every_s"):
+            continue
+        positive = POSITIVE.search(name) and getattr(preset, name, 1) != 0
+        if value < 0 or (positive and value == 0):
+            least = "at least 1" if positive else "0 or more"
+            raise UserError(f"{flag(name)} got {value}, expected {least}: give a larger value")
+        if name in ("seed", "seeds") and value >= 2**31:
+            raise UserError(f"{flag(name)} got {value}, expected less than 2**31: give a smaller one")
+
+
+def show_help(prog: str, story: str, presets: dict[str, Any], preset: str | None) -> None:
+    """Prints what every number means, with the preset's values as the defaults."""
+    import tyro
+
+    name = preset or next(iter(presets))
+    listing = ", ".join(presets)
+    usage = f"{prog} PRESET [--resume RUN_DIR] [numbers]. Presets: {listing}. Shown: {name}."
+    both = dataclasses.make_dataclass(
+        "Both", [("numbers", type(presets[name])), ("run", RunOptions)], frozen=True
+    )
+    try:
+        tyro.cli(
+            both,
+            prog=f"{prog} {preset or 'PRESET'}",
+            description=f"{story}\n\n{usage}".strip(),
+            default=both(presets[name], RunOptions()),
+            args=["--help"],
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
+    except SystemExit:
+        return

@@ -1,0 +1,71 @@
+"""Replay for many tasks: one ring of items per task.
+
+A hand-written ring rather than flashbax: its buffers have one cursor and sample over all rows, so
+one buffer per task under `vmap` copies a task's whole storage to draw a batch from it
+(`benchmarks/replay.py`).
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Bool, Int, PyTree
+
+from metablocks.types import Key
+
+
+class Replay(eqx.Module):
+    """Rings [num_tasks, capacity, ...] and how many items each task has ever been given."""
+
+    items: PyTree
+    added: Int[Array, " tasks"]
+
+    @property
+    def capacity(self) -> int:
+        """Items a task's ring holds."""
+        return jax.tree.leaves(self.items)[0].shape[1]
+
+
+def init(item: PyTree, *, num_tasks: int, capacity: int) -> Replay:
+    """Empty rings for items like `item` (arrays or `ShapeDtypeStruct`s).
+
+    Raises:
+        ValueError: num_tasks or capacity is not positive.
+    """
+    for name, value in (("num_tasks", num_tasks), ("capacity", capacity)):
+        if value < 1:
+            raise ValueError(f"{name} must be positive, got {value}")
+    items = jax.tree.map(lambda x: jnp.zeros((num_tasks, capacity, *x.shape), x.dtype), item)
+    return Replay(items, jnp.zeros(num_tasks, jnp.int32))
+
+
+def add(replay: Replay, tasks: Int[Array, " M"], items: PyTree) -> Replay:
+    """Items [M, n, ...] put into the rings of M different tasks, over the oldest ones.
+
+    Raises:
+        ValueError: n exceeds the capacity.
+    """
+    n, capacity = jax.tree.leaves(items)[0].shape[1], replay.capacity
+    if n > capacity:
+        raise ValueError(f"cannot add {n} items at once to a ring of capacity {capacity}")
+    slots = (replay.added[tasks][:, None] + jnp.arange(n)) % capacity
+    stored = jax.tree.map(
+        lambda ring, new: ring.at[tasks[:, None], slots].set(new), replay.items, items
+    )
+    return Replay(stored, replay.added.at[tasks].add(n))
+
+
+def sample(replay: Replay, task: Int[Array, ""], *, num: int, key: Key) -> PyTree:
+    """`num` items [num, ...] of one task, uniformly and with replacement; zeros from an empty ring."""
+    held = jnp.minimum(replay.added[task], replay.capacity)
+    slots = jr.randint(key, (num,), 0, jnp.maximum(held, 1))
+    return jax.tree.map(lambda ring: ring[task, slots], replay.items)
+
+
+def latest(
+    replay: Replay, task: Int[Array, ""], *, num: int
+) -> tuple[PyTree, Bool[Array, " num"]]:
+    """The `num` items last given to one task, oldest first, and which of them exist."""
+    back = replay.added[task] - num + jnp.arange(num)
+    items = jax.tree.map(lambda ring: ring[task, back % replay.capacity], replay.items)
+    return items, back >= 0

@@ -1,0 +1,42 @@
+"""Pytree verbs that know nothing of reinforcement learning."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Int, PyTree
+
+
+def take(tree: PyTree, index: Int[Array, "..."]) -> PyTree:
+    """The rows `index` of every leaf's leading axis."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def merge(tree: PyTree, num_axes: int = 2) -> PyTree:
+    """Every leaf's first `num_axes` axes made one: [A, B, ...] to [A * B, ...]."""
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[num_axes:]), tree)
+
+
+def polyak(target: PyTree, source: PyTree, *, tau: float) -> PyTree:
+    """The slow copy's step towards the source.
+
+        target <- (1 - tau) target + tau source
+    """
+    return jax.tree.map(lambda slow, fast: (1 - tau) * slow + tau * fast, target, source)
+
+
+def descend(
+    optimiser: optax.GradientTransformation, params: PyTree, opt_state: PyTree, grads: PyTree
+) -> tuple[PyTree, PyTree]:
+    """One optimiser step: the new parameters and the new optimiser state."""
+    updates, opt_state = optimiser.update(grads, opt_state, params)
+    return optax.apply_updates(params, updates), opt_state
+
+
+def all_finite(tree: PyTree) -> Array:
+    """Whether every floating-point leaf is free of NaN and infinity."""
+    flags = [
+        jnp.isfinite(leaf).all()
+        for leaf in jax.tree.leaves(tree)
+        if jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
+    ]
+    return jnp.all(jnp.stack(flags)) if flags else jnp.array(True)
