@@ -49,6 +49,35 @@ def trial(
     return phi, trajectories
 
 
+def trials(
+    agent: Agent,
+    benchmark: Benchmark,
+    theta: Theta,
+    phi: Phi,
+    tasks: Task,
+    *,
+    episodes: int,
+    key: Key,
+    shots: int = 1,
+) -> Transition:
+    """One `trial` per task, each from its own phi: trajectories [tasks, episodes, shots, horizon]."""
+
+    def one(phi, task, key):
+        return trial(
+            agent,
+            benchmark.env,
+            theta,
+            phi,
+            task,
+            episodes=episodes,
+            horizon=benchmark.horizon,
+            key=key,
+            shots=shots,
+        )[1]
+
+    return jax.vmap(one)(phi, tasks, jr.split(key, count(tasks)))
+
+
 def adaptation_curve(
     agent: Agent,
     benchmark: Benchmark,
@@ -64,25 +93,18 @@ def adaptation_curve(
     Returns the returns [tasks, episodes] (means over the shots of a round) and the first shot's
     trajectories [tasks, episodes, horizon].
     """
+    k_prior, k_trials = jr.split(key)
+    phi = jax.vmap(agent.prior, (None, 0))(theta, jr.split(k_prior, count(tasks)))
+    trajectories = trials(
+        agent, benchmark, theta, phi, tasks, episodes=episodes, key=k_trials, shots=shots
+    )
+    returns = jax.vmap(jax.vmap(jax.vmap(episode_return)))(trajectories)
+    return returns.mean(axis=2), jax.tree.map(lambda x: x[:, :, 0], trajectories)
 
-    def one(task, key):
-        k_prior, k_trial = jr.split(key)
-        _, trajectories = trial(
-            agent,
-            benchmark.env,
-            theta,
-            agent.prior(theta, k_prior),
-            task,
-            episodes=episodes,
-            horizon=benchmark.horizon,
-            key=k_trial,
-            shots=shots,
-        )
-        returns = jax.vmap(jax.vmap(episode_return))(trajectories).mean(axis=1)
-        return returns, jax.tree.map(lambda x: x[:, 0], trajectories)
 
-    num_tasks = jax.tree.leaves(tasks)[0].shape[0]
-    return jax.vmap(one)(tasks, jr.split(key, num_tasks))
+def count(tasks: Task) -> int:
+    """How many tasks a stack of them holds."""
+    return jax.tree.leaves(tasks)[0].shape[0]
 
 
 def oracle_return(
@@ -105,5 +127,4 @@ def oracle_return(
 
         return jax.vmap(episode)(jr.split(key, episodes)).mean()
 
-    num_tasks = jax.tree.leaves(tasks)[0].shape[0]
-    return jax.vmap(one)(tasks, jr.split(key, num_tasks))
+    return jax.vmap(one)(tasks, jr.split(key, count(tasks)))

@@ -55,17 +55,34 @@ def add(replay: Replay, tasks: Int[Array, " M"], items: PyTree) -> Replay:
     return Replay(stored, replay.added.at[tasks].add(n))
 
 
-def sample(replay: Replay, task: Int[Array, ""], *, num: int, key: Key) -> PyTree:
-    """`num` items [num, ...] of one task, uniformly and with replacement; zeros from an empty ring."""
-    held = jnp.minimum(replay.added[task], replay.capacity)
-    slots = jr.randint(key, (num,), 0, jnp.maximum(held, 1))
-    return jax.tree.map(lambda ring: ring[task, slots], replay.items)
+def sample(replay: Replay, tasks: Int[Array, "*M"], *, num: int, key: Key) -> PyTree:
+    """`num` items [*M, num, ...] of every named task, uniformly and with replacement.
+
+    A task that was never given anything yields the zeros it was made with.
+    """
+    held = jnp.minimum(replay.added[tasks], replay.capacity)[..., None]
+    slots = jr.randint(key, (*tasks.shape, num), 0, jnp.maximum(held, 1))
+    return jax.tree.map(lambda ring: ring[tasks[..., None], slots], replay.items)
 
 
 def latest(
-    replay: Replay, task: Int[Array, ""], *, num: int
-) -> tuple[PyTree, Bool[Array, " num"]]:
-    """The `num` items last given to one task, oldest first, and which of them exist."""
-    back = replay.added[task] - num + jnp.arange(num)
-    items = jax.tree.map(lambda ring: ring[task, back % replay.capacity], replay.items)
-    return items, back >= 0
+    replay: Replay, tasks: Int[Array, "*M"], *, num: int
+) -> tuple[PyTree, Bool[Array, "*M num"]]:
+    """The `num` items [*M, num, ...] each task was last given, oldest first, and which exist."""
+    back = replay.added[tasks][..., None] - num + jnp.arange(num)
+    slots = back % replay.capacity
+    return jax.tree.map(lambda ring: ring[tasks[..., None], slots], replay.items), back >= 0
+
+
+def first_rounds(
+    replay: Replay, tasks: Int[Array, " M"], *, rounds: int, num: int, key: Key
+) -> tuple[PyTree, Bool[Array, "M num"]]:
+    """The latest `num` items [M, num, ...] and a mask that shows their first K rounds only.
+
+        K ~ U{1, ..., rounds}, for every task anew
+
+    What an agent has seen at a moment of its trial, where the latest items are one trial.
+    """
+    items, exists = latest(replay, tasks, num=num)
+    shown = jr.randint(key, (len(tasks), 1), 1, rounds + 1) * (num // rounds)
+    return items, exists & (jnp.arange(num) < shown)

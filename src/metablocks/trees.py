@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Int, PyTree
+from jaxtyping import Array, Bool, Int, PyTree
 
 
 def take(tree: PyTree, index: Int[Array, "..."]) -> PyTree:
@@ -14,6 +14,15 @@ def take(tree: PyTree, index: Int[Array, "..."]) -> PyTree:
 def merge(tree: PyTree, num_axes: int = 2) -> PyTree:
     """Every leaf's first `num_axes` axes made one: [A, B, ...] to [A * B, ...]."""
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[num_axes:]), tree)
+
+
+def where(condition: Bool[Array, "..."], yes: PyTree, no: PyTree) -> PyTree:
+    """Leaf by leaf `yes` where the condition holds and `no` elsewhere; the condition's axes lead."""
+
+    def select(a: Array, b: Array) -> Array:
+        return jnp.where(condition.reshape(condition.shape + (1,) * (a.ndim - condition.ndim)), a, b)
+
+    return jax.tree.map(select, yes, no)
 
 
 def polyak(target: PyTree, source: PyTree, *, tau: float) -> PyTree:

@@ -20,13 +20,20 @@ class RecurrentEncoder(eqx.Module):
     https://arxiv.org/abs/1903.08254.
     """
 
+    embed: tuple[eqx.nn.Linear, ...]
     cell: eqx.nn.GRUCell
     head: eqx.nn.Linear
 
-    def __init__(self, in_size: int, z_size: int, *, hidden: int, key: Key):
-        k_cell, k_head = jr.split(key)
-        self.cell = eqx.nn.GRUCell(in_size, hidden, key=k_cell)
-        self.head = eqx.nn.Linear(hidden, 2 * z_size, use_bias=False, key=k_head)
+    def __init__(self, in_size: int, z_size: int, *, hidden: tuple[int, ...], key: Key):
+        """`hidden`: the widths of the layers that embed a transition, and last the GRU's."""
+        k_embed, k_cell, k_head = jr.split(key, 3)
+        sizes = (in_size, *hidden[:-1])
+        keys = jr.split(k_embed, len(hidden))
+        self.embed = tuple(
+            eqx.nn.Linear(a, b, key=key) for a, b, key in zip(sizes, sizes[1:], keys, strict=False)
+        )
+        self.cell = eqx.nn.GRUCell(sizes[-1], hidden[-1], key=k_cell)
+        self.head = eqx.nn.Linear(hidden[-1], 2 * z_size, use_bias=False, key=k_head)
 
     def init(self) -> Float[Array, " h"]:
         """The memory of no data."""
@@ -36,6 +43,8 @@ class RecurrentEncoder(eqx.Module):
         self, memory: Float[Array, " h"], context: Float[Array, "N c"], mask: Bool[Array, " N"]
     ) -> Float[Array, " h"]:
         """The memory after the rows of `context` that `mask` lets through, in their order."""
+        for layer in self.embed:
+            context = jax.nn.relu(jax.vmap(layer)(context))
 
         def step(h, row):
             c, keep = row

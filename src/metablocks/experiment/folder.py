@@ -85,7 +85,7 @@ def read_config(path: Path) -> dict[str, Any]:
         return {k: content[k] for k in ("recipe", "preset", "config", "seed", "seeds")} | content
     except FileNotFoundError:
         raise UserError(
-            f"--resume {path}: not a run folder (it has no config.json); give one that a run printed"
+            f"--resume {path}: not a run folder (no config.json); give one that a run printed"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The command line, made of a recipe's presets: numbers in, one clear line out when they are bad."""
+"""The command line, made of a recipe's presets: values, or one clear line about a bad one."""
 
 import dataclasses
 import difflib
@@ -145,7 +145,9 @@ def check_sizes(values: dict[str, Any], preset: Any) -> None:
             least = "at least 1" if positive else "0 or more"
             raise UserError(f"{flag(name)} got {value}, expected {least}: give a larger value")
         if name in ("seed", "seeds") and value >= 2**31:
-            raise UserError(f"{flag(name)} got {value}, expected less than 2**31: give a smaller one")
+            raise UserError(
+                f"{flag(name)} got {value}, expected less than 2**31: give a smaller one"
+            )
 
 
 def show_help(prog: str, story: str, presets: dict[str, Any], preset: str | None) -> None:

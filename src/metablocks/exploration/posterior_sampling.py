@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from metablocks.trees import merge
+from metablocks.trees import merge, where
 from metablocks.types import Agent, Key, Theta, TimeStep, Transition
 
 
@@ -51,9 +51,8 @@ def posterior_sampling(
 
     def believe(theta, memory, rounds, key):
         net = encoder(theta)
-        seen = jnp.asarray(rounds >= prior_rounds)
-        source = where(seen, memory, net.init())
-        q = net.posterior(source)
+        told = where(rounds >= prior_rounds, memory, net.init())
+        q = net.posterior(told)
         return Belief(memory, q.mode() if deterministic else q.sample(key), rounds)
 
     def prior(theta, key):
@@ -64,14 +63,8 @@ def posterior_sampling(
         return action, extras, phi
 
     def adapt(theta, phi, trajectories, key):
-        rows = vmap_context(merge(trajectories))
+        rows = jax.vmap(context)(merge(trajectories))
         memory = encoder(theta).update(phi.memory, rows, jnp.ones(len(rows), bool))
         return believe(theta, memory, phi.rounds + 1, key)
 
-    vmap_context = jax.vmap(context)
     return Agent(prior=prior, act=step, adapt=adapt)
-
-
-def where(condition: Array, yes: Any, no: Any) -> Any:
-    """One of two trees of the same structure."""
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)

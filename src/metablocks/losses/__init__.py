@@ -1,0 +1,10 @@
+"""Equations: losses and returns for one transition or one trajectory, never reduced."""
+
+from metablocks.losses.bottleneck import bottleneck_loss as bottleneck_loss
+from metablocks.losses.returns import discounted_returns as discounted_returns
+from metablocks.losses.returns import discounts as discounts
+from metablocks.losses.soft_actor_critic import critic_loss as critic_loss
+from metablocks.losses.soft_actor_critic import policy_loss as policy_loss
+from metablocks.losses.soft_actor_critic import sac_losses as sac_losses
+from metablocks.losses.soft_actor_critic import soft_value as soft_value
+from metablocks.losses.soft_actor_critic import temperature_loss as temperature_loss

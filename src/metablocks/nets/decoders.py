@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from metablocks.nets.mlp import MLP
-from metablocks.types import Key
+from metablocks.types import Key, Transition
 
 
 class TransitionDecoder(eqx.Module):
@@ -23,3 +23,11 @@ class TransitionDecoder(eqx.Module):
     ) -> tuple[Float[Array, ""], Float[Array, " obs"]]:
         out = self.mlp(jnp.concatenate([obs, action, z]))
         return out[0], obs + out[1:]
+
+    def loss(self, row: Transition, z: Float[Array, " z"]) -> Float[Array, ""]:
+        """-log p(r, s' | s, a, z) with unit variances, up to a constant.
+
+        1/2 (r^ - r)^2 + 1/2 |s'^ - s'|^2
+        """
+        reward, next_obs = self(row.timestep.obs, row.action, z)
+        return 0.5 * ((reward - row.reward) ** 2 + jnp.sum((next_obs - row.next_obs) ** 2))

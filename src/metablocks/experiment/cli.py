@@ -1,0 +1,218 @@
+"""`main`: a recipe's command line, the same for every recipe."""
+
+import dataclasses
+import errno
+import inspect
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from metablocks.experiment import folder as folders
+from metablocks.experiment.errors import Interrupted, RunFailed, UserError
+from metablocks.experiment.options import Command, RunOptions, flag, parse, show_help
+from metablocks.types import Agent, Benchmark, Learner
+
+Make = Callable[[Any], tuple[Learner, Agent, Benchmark]]
+
+
+class Plan(NamedTuple):
+    """What will be run, where."""
+
+    preset: str
+    cfg: Any
+    seed: int
+    seeds: int
+    resume: bool
+
+
+def main(make: Make, presets: dict[str, Any], argv: list[str] | None = None) -> None:
+    """Runs a recipe from its command line; bad input is one line on stderr and exit status 2."""
+    argv = sys.argv[1:] if argv is None else list(argv)
+    place: list[Path] = []
+    try:
+        start(make, presets, argv, place)
+    except (UserError, RunFailed) as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(error.status) from None
+    except Interrupted as stop:
+        print(f"interrupted: saved in {place[0]}", flush=True)
+        print(f"to go on: {command(['--resume', str(place[0])])}", flush=True)
+        raise SystemExit(stop.status) from None
+    except KeyboardInterrupt:
+        print("interrupted: nothing more was saved", file=sys.stderr, flush=True)
+        raise SystemExit(Interrupted.status) from None
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+            raise
+        print(f"error: {error}: what was saved before is whole", file=sys.stderr, flush=True)
+        raise SystemExit(RunFailed.status) from None
+
+
+def start(make: Make, presets: dict[str, Any], argv: list[str], place: list[Path]) -> None:
+    """Reads the command line, prepares the folder, runs, and says where the results lie."""
+    recipe = Path(inspect.getfile(inspect.unwrap(make))).stem
+    asked = parse(argv, presets)
+    if asked.help:
+        story = (getattr(sys.modules.get(make.__module__), "__doc__", "") or "").strip()
+        return show_help(program_name(), story.split("\n\n")[0], presets, asked.preset)
+    plan = resumed(asked, presets, recipe) if asked.options.resume else fresh(asked, presets)
+    try:
+        blocks = make(plan.cfg)
+    except ValueError as error:
+        raise UserError(f"{plan.preset}: {str(error).splitlines()[0]}") from None
+    path = prepared(asked.options, plan, recipe)
+    held = folders.lock(path)
+    place.append(path)
+    folders.write_json(path / "config.json", description(recipe, plan, argv, path))
+    from metablocks.experiment.run import run
+
+    print(f"{recipe} {plan.preset} · {device()} · {path}", flush=True)
+    outcome = run(
+        *blocks, plan.cfg, folder=path, seed=plan.seed, seeds=plan.seeds,
+        save_interval_s=asked.options.save_every_s,
+    )  # fmt: skip
+    closing(path, outcome.summary)
+    del held
+
+
+def fresh(asked: Command, presets: dict[str, Any]) -> Plan:
+    """A new run of a preset, with the numbers that were given instead of its own."""
+    if asked.preset is None:
+        raise UserError(f"no preset given: name one of {', '.join(presets)}; see --help")
+    cfg = dataclasses.replace(presets[asked.preset], **asked.numbers)
+    return Plan(asked.preset, cfg, asked.options.seed, asked.options.seeds, resume=False)
+
+
+def resumed(asked: Command, presets: dict[str, Any], recipe: str) -> Plan:
+    """The run that a folder holds; what was given beside it must agree or be more updates."""
+    path = Path(asked.options.resume)
+    if "out" in asked.given:
+        raise UserError(f"--out and --resume {path} exclude each other: give one of them")
+    saved = folders.read_config(path)
+    if saved["recipe"] != recipe:
+        raise UserError(
+            f"--resume {path}: a run of the recipe {saved['recipe']!r}, expected one of "
+            f"{recipe!r}; resume it with {saved['recipe']}.py"
+        )
+    kind = type(next(iter(presets.values())))
+    names = {field.name for field in dataclasses.fields(kind)}
+    if set(saved["config"]) != names:
+        odd = sorted(names ^ set(saved["config"]))
+        raise UserError(
+            f"--resume {path}: its config and this recipe differ in {', '.join(odd)}; "
+            "resume with the code that wrote it"
+        )
+    given = {"preset": asked.preset} if asked.preset else {}
+    given |= asked.numbers | {n: getattr(asked.options, n) for n in asked.given}
+    agree(path, given, saved | saved["config"])
+    numbers = saved["config"] | {k: v for k, v in given.items() if k == "num_updates"}
+    return Plan(saved["preset"], kind(**numbers), saved["seed"], saved["seeds"], resume=True)
+
+
+def agree(path: Path, given: dict[str, Any], saved: dict[str, Any]) -> None:
+    """Nothing given contradicts the saved run, except that `num_updates` may grow."""
+    for name, value in given.items():
+        if name in ("resume", "save_every_s") or value == saved[name]:
+            continue
+        if name == "num_updates" and value > saved[name]:
+            continue
+        word = "preset" if name == "preset" else flag(name)
+        hint = "a larger number" if name == "num_updates" else "leave it out"
+        raise UserError(
+            f"{word} {value} conflicts with {path}, where it is {saved[name]}: {hint}, "
+            "or start a new run"
+        )
+
+
+def prepared(options: RunOptions, plan: Plan, recipe: str) -> Path:
+    """The folder to write into."""
+    if plan.resume:
+        return Path(options.resume)
+    return folders.create(
+        Path(options.out) if options.out else folders.fresh_name(recipe, plan.preset)
+    )
+
+
+def description(recipe: str, plan: Plan, argv: list[str], path: Path) -> dict[str, Any]:
+    """The content of config.json: what was run, with what, on what, and how it was resumed."""
+    import jax
+
+    import metablocks
+
+    if plan.resume:
+        saved = folders.read_config(path)
+        resumes = [*saved.get("resumes", []), command(argv)]
+        return saved | {"config": dataclasses.asdict(plan.cfg), "resumes": resumes}
+    return {
+        "recipe": recipe,
+        "preset": plan.preset,
+        "config": dataclasses.asdict(plan.cfg),
+        "seed": plan.seed,
+        "seeds": plan.seeds,
+        "command": command(argv),
+        "versions": {
+            "python": platform.python_version(),
+            "jax": jax.__version__,
+            "metablocks": version(),
+            "commit": commit(Path(metablocks.__file__).parent),
+        },
+        "device": device(),
+    }
+
+
+def device() -> str:
+    """What computes."""
+    import jax
+
+    devices = jax.devices()
+    return f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})"
+
+
+def version() -> str:
+    """The installed metablocks."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed
+
+    try:
+        return installed("metablocks")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def commit(source: Path) -> str | None:
+    """The git commit of the source, where it is a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=source, capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def program_name() -> str:
+    """The recipe as it was called."""
+    return sys.argv[0] or "recipe.py"
+
+
+def command(argv: list[str]) -> str:
+    """A line that can be pasted into a shell."""
+    found = shutil.which("python")
+    same = found and os.path.realpath(found) == os.path.realpath(sys.executable)
+    return shlex.join(["python" if same else sys.executable, program_name(), *argv])
+
+
+def closing(path: Path, summary: dict[str, Any]) -> None:
+    """The last lines: where the time went, the folder, its picture."""
+    shares = summary["shares"]
+    costs = ("evaluation", "logging", "checkpoints")
+    parts = [f"{name} {shares.get(name, 0):.1%}" for name in ("training", "compilation", *costs)]
+    print("time: " + " · ".join(parts))
+    print(f"run folder: {path}")
+    print(f"picture: {path / 'curve.png'}", flush=True)

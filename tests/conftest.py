@@ -1,0 +1,16 @@
+"""What every test shares: compiled programs kept between runs, and the same examples every time."""
+
+import os
+from pathlib import Path
+
+import hypothesis
+import jax
+
+CACHE = Path(__file__).parents[1] / ".cache" / "jax"
+
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    jax.config.update("jax_compilation_cache_dir", str(CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+hypothesis.settings.register_profile("metablocks", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("metablocks")

@@ -1,0 +1,143 @@
+"""Bad input is one line that says what to do, and exit status 2; nothing is lost by it."""
+
+import json
+import os
+import shutil
+
+import pytest
+from tiny_recipe import PRESETS, make
+
+from metablocks.experiment import main
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run folder of `small`, made from the command line."""
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    main(make, PRESETS, ["small", "--lr", "0.02", "--seed=3", "--out", str(folder)])
+    return folder
+
+
+def refused(capsys, argv):
+    """The one line that a command is refused with."""
+    with pytest.raises(SystemExit) as stop:
+        main(make, PRESETS, [str(word) for word in argv])
+    assert stop.value.code == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and line.startswith("error: ")
+    return line
+
+
+@pytest.mark.parametrize(
+    "argv, parts",
+    [
+        ([], ["no preset given", "small, long"]),
+        (["smal"], ["'smal'", "did you mean small?", "small, long"]),
+        (["zzz"], ["'zzz'", "There are: small, long"]),
+        (["small", "long"], ["'long'", "after the preset 'small'"]),
+        (["small", "--lr", "fast"], ["--lr", "'fast'", "a number"]),
+        (["small", "--lr", "nan"], ["--lr", "'nan'", "a number"]),
+        (["small", "--lr"], ["--lr needs a value"]),
+        (["small", "--lr", "--seed", "1"], ["--lr needs a value"]),
+        (["small", "--num-updates", "2.5"], ["--num-updates", "'2.5'", "a whole number"]),
+        (["small", "--num-updates", "0"], ["--num-updates got 0", "at least 1"]),
+        (["small", "--eval-every", "-1"], ["--eval-every got -1", "at least 1"]),
+        (["small", "--horizon", "0"], ["--horizon got 0", "at least 1"]),
+        (["small", "--nan-at", "-4"], ["--nan-at got -4", "0 or more"]),
+        (["small", "--seeds", "0"], ["--seeds got 0", "at least 1"]),
+        (["small", "--seed", "-1"], ["--seed got -1", "0 or more"]),
+        (["small", "--seed", "99999999999"], ["--seed got 99999999999", "less than 2**31"]),
+        (["small", "--save-every-s", "-1"], ["--save-every-s got -1.0", "0 or more"]),
+        (["small", "--noise", "loud"], ["--noise", "'loud'", "one of low, high"]),
+        (["small", "--shift=7"], ["--shift", "'7'", "true or false"]),
+        (["small", "--num-updats", "5"], ["--num-updats", "did you mean --num-updates?"]),
+        (["small", "--out="], ["--out", "''"]),
+        (["small", "--lr", "2"], ["small: lr must be at most 1, got 2.0"]),
+        (["small", "--out", "/proc/here"], ["/proc/here", "cannot write there"]),
+        (["--resume", "/nowhere/at/all"], ["/nowhere/at/all", "no such run folder"]),
+        (["--resume", "."], ["not a run folder"]),
+    ],
+)
+def test_bad_input(capsys, tmp_path, monkeypatch, argv, parts):
+    monkeypatch.chdir(tmp_path)
+    line = refused(capsys, argv)
+    for part in parts:
+        assert part in line
+    assert not os.listdir(tmp_path)
+
+
+def test_a_run_is_never_overwritten(capsys, finished, tmp_path):
+    before = (finished / "metrics.jsonl").read_bytes()
+    assert "never overwritten" in refused(capsys, ["small", "--out", finished])
+    assert (finished / "metrics.jsonl").read_bytes() == before
+    (tmp_path / "file").write_text("mine")
+    assert "expected a folder" in refused(capsys, ["small", "--out", tmp_path / "file"])
+
+
+@pytest.mark.parametrize(
+    "words, part",
+    [
+        (["long"], "preset long conflicts"),
+        (["--lr", "0.5"], "--lr 0.5 conflicts"),
+        (["--seed", "4"], "--seed 4 conflicts"),
+        (["--num-updates", "10"], "--num-updates 10 conflicts"),
+        (["--out", "elsewhere"], "exclude each other"),
+    ],
+)
+def test_a_resume_that_conflicts_is_refused(capsys, finished, words, part):
+    before = (finished / "config.json").read_bytes()
+    assert part in refused(capsys, [*words, "--resume", finished])
+    assert (finished / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "change, part",
+    [
+        ({"recipe": "pearl"}, "a run of the recipe 'pearl'"),
+        ({"config": {"num_updates": 3}}, "differ in"),
+        ({"seeds": 2}, "does not fit"),
+    ],
+)
+def test_a_folder_of_another_program_is_refused(capsys, finished, tmp_path, change, part):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | change))
+    assert part in refused(capsys, ["--resume", folder])
+
+
+def test_a_folder_in_use_is_refused(capsys, finished):
+    from metablocks.experiment.folder import lock
+
+    held = lock(finished)
+    assert "another process" in refused(capsys, ["--resume", finished])
+    held.close()
+
+
+def test_a_resume_with_the_same_numbers_or_more_updates_goes_on(capsys, finished, metrics):
+    argv = ["small", "--lr", "0.02", "--num-updates", "35", "--resume", str(finished)]
+    main(make, PRESETS, argv)
+    assert [line["update"] for line in metrics(finished)] == [0, 10, 20, 30, 35]
+    config = json.loads((finished / "config.json").read_text())
+    assert config["config"]["num_updates"] == 35 and config["config"]["lr"] == 0.02
+    assert config["recipe"] == "tiny_recipe" and config["seed"] == 3 and len(config["resumes"])
+    last = capsys.readouterr().out.splitlines()[-2:]
+    assert last == [f"run folder: {finished}", f"picture: {finished / 'curve.png'}"]
+
+
+def test_a_failure_of_the_numbers_is_one_line_and_status_1(capsys, tmp_path):
+    argv = ["small", "--nan-at", "12", "--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as stop:
+        main(make, PRESETS, argv)
+    assert stop.value.code == 1
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1 and "loss is not finite at update 11 of seed 0" in line
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["long", "--help"]])
+def test_help_explains_each_number(capsys, argv):
+    main(make, PRESETS, argv)
+    text = capsys.readouterr().out
+    for words in ("How many updates to train", "Step size of the regression", "The first seed"):
+        assert words in text
+    assert ("default: 4000" in text) == (argv[0] == "long")

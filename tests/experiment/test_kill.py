@@ -1,0 +1,54 @@
+"""A run that is killed at any moment ends as if it had not been."""
+
+import os
+import random
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tiny_recipe import PRESETS, make
+
+from metablocks.experiment import checkpoint, main
+
+NUMBERS = ["long", "--num-updates", "1600", "--seeds", "2"]
+
+
+def begin(folder, recipe, log, resume):
+    """The recipe in a process of its own; returns once it has saved something new."""
+    words = ["--resume", str(folder)] if resume else [*NUMBERS, "--out", str(folder)]
+    process = subprocess.Popen(
+        [sys.executable, str(recipe), *words, "--save-every-s", "0"],
+        stdout=log, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    saved = lambda: checkpoint.updates(folder / "checkpoints")[:1]
+    before, deadline = saved(), time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        if saved() != before:
+            return process
+        time.sleep(0.01)
+    pytest.fail(f"the run did not start: {Path(log.name).read_text()[-2000:]}")
+
+
+def test_killed_and_interrupted_runs_end_bit_for_bit(tmp_path, metrics):
+    whole, folder = tmp_path / "whole", tmp_path / "run"
+    main(make, PRESETS, [*NUMBERS, "--out", str(whole)])
+    recipe = shutil.copy(Path(__file__).with_name("tiny_recipe.py"), tmp_path / "tiny_recipe.py")
+    chance = random.Random(0)
+    with (tmp_path / "log").open("w+") as log:
+        for attempt in range(3):
+            process = begin(folder, recipe, log, resume=attempt > 0)
+            time.sleep(chance.uniform(0.0, 0.5))
+            process.send_signal(signal.SIGKILL if attempt < 2 else signal.SIGINT)
+            assert process.wait(30) == (-signal.SIGKILL if attempt < 2 else 130)
+        assert metrics(folder)[-1]["update"] < 1600
+        text = (tmp_path / "log").read_text()
+        assert text.count("going on from update") == 2
+        command = text.rsplit("to go on: ", 1)[1].splitlines()[0]
+        done = subprocess.run(shlex.split(command), cwd=os.getcwd(), stdout=log, stderr=log)
+    assert done.returncode == 0, (tmp_path / "log").read_text()[-2000:]
+    assert metrics(folder) == metrics(whole)
