@@ -77,9 +77,10 @@ def test_adaptation_curve_is_the_return_of_every_round(tasks):
         AGENT, BENCHMARK, None, tasks, episodes=EPISODES, key=jr.key(2), shots=2
     )
     assert curve.shape == (2, EPISODES) and first.reward.shape == (2, EPISODES, HORIZON)
-    for i, key in enumerate(jr.split(jr.key(2), 2)):
-        k_prior, k_trial = jr.split(key)
-        phi = AGENT.prior(None, k_prior)
+    k_prior, k_trials = jr.split(jr.key(2))
+    keys = zip(jr.split(k_prior, 2), jr.split(k_trials, 2), strict=True)
+    for i, (k_phi, k_trial) in enumerate(keys):
+        phi = AGENT.prior(None, k_phi)
         _, rounds = hand_trial(phi, take(tasks, jnp.array(i)), k_trial, 2)
         for k, trajectories in enumerate(rounds):
             expected = jax.vmap(episode_return)(trajectories).mean()

@@ -76,6 +76,33 @@ def test_samples_uniformly_what_it_holds(added):
     assert scipy.stats.chisquare(counts).pvalue > 1e-3
 
 
+def test_several_tasks_at_once_are_each_task_alone():
+    memory = ADD(
+        empty(),
+        jnp.array([0, 2]),
+        jax.tree.map(lambda x: jnp.concatenate([x, -x]), rows(1.0, 2.0, 3.0)),
+    )
+    tasks = jnp.array([2, 0, 1])
+    together, exist = replay.latest(memory, tasks, num=2)
+    np.testing.assert_array_equal(together["x"][:2], [[-2, -3], [2, 3]])
+    np.testing.assert_array_equal(exist, [[True, True], [True, True], [False, False]])
+    drawn = replay.sample(memory, tasks, num=50, key=jr.key(0))
+    assert drawn["y"].shape == (3, 50, 2)
+    for row, values in zip(np.asarray(drawn["x"]), ({-1, -2, -3}, {1, 2, 3}, {0}), strict=True):
+        assert set(row.tolist()) == values
+
+
+def test_first_rounds_are_a_uniform_number_of_whole_rounds():
+    memory = ADD(empty(), jnp.array([0]), rows(*map(float, range(5))))
+    _, masks = jax.vmap(
+        lambda key: replay.first_rounds(memory, jnp.array([0, 1]), rounds=2, num=4, key=key)
+    )(jr.split(jr.key(0), 400))
+    shown, counts = np.unique(masks[:, 0], axis=0, return_counts=True)
+    np.testing.assert_array_equal(shown, [[True, True, False, False], [True] * 4])
+    assert scipy.stats.chisquare(counts).pvalue > 1e-3
+    assert not masks[:, 1].any()
+
+
 def test_sizes_are_checked():
     with pytest.raises(ValueError, match="capacity must be positive, got 0"):
         replay.init(jnp.zeros(()), num_tasks=1, capacity=0)

@@ -101,9 +101,7 @@ def off_policy(agent: Agent, benchmark: Benchmark, cfg: OffPolicyConfig) -> Coll
         )
 
     def run_trials(who: Agent, theta: Theta, phi: Any, tasks: Task, rounds: int, key: Key):
-        made = trials(
-            who, benchmark, theta, phi, tasks, episodes=rounds, key=key
-        )
+        made = trials(who, benchmark, theta, phi, tasks, episodes=rounds, key=key)
         return jax.vmap(lambda rows: merge(rows, 3))(made)
 
     def prior(theta: Theta, num: int, key: Key):

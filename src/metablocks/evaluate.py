@@ -60,7 +60,10 @@ def trials(
     key: Key,
     shots: int = 1,
 ) -> Transition:
-    """One `trial` per task, each from its own phi: trajectories [tasks, episodes, shots, horizon]."""
+    """One `trial` per task, each from its own phi.
+
+    Returns the trajectories [tasks, episodes, shots, horizon].
+    """
 
     def one(phi, task, key):
         return trial(

@@ -17,10 +17,11 @@ def merge(tree: PyTree, num_axes: int = 2) -> PyTree:
 
 
 def where(condition: Bool[Array, "..."], yes: PyTree, no: PyTree) -> PyTree:
-    """Leaf by leaf `yes` where the condition holds and `no` elsewhere; the condition's axes lead."""
+    """Leaf by leaf, `yes` where the condition holds and `no` elsewhere; its axes lead the leaves'."""
 
     def select(a: Array, b: Array) -> Array:
-        return jnp.where(condition.reshape(condition.shape + (1,) * (a.ndim - condition.ndim)), a, b)
+        tail = (1,) * (a.ndim - condition.ndim)
+        return jnp.where(condition.reshape(condition.shape + tail), a, b)
 
     return jax.tree.map(select, yes, no)
 
@@ -28,7 +29,7 @@ def where(condition: Bool[Array, "..."], yes: PyTree, no: PyTree) -> PyTree:
 def polyak(target: PyTree, source: PyTree, *, tau: float) -> PyTree:
     """The slow copy's step towards the source.
 
-        target <- (1 - tau) target + tau source
+    target <- (1 - tau) target + tau source
     """
     return jax.tree.map(lambda slow, fast: (1 - tau) * slow + tau * fast, target, source)
 

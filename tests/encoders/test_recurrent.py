@@ -7,14 +7,16 @@ import numpy as np
 
 from metablocks.encoders.recurrent import RecurrentEncoder
 
-ENCODER = RecurrentEncoder(3, 2, hidden=4, key=jr.key(0))
+ENCODER = RecurrentEncoder(3, 2, hidden=(5, 4), key=jr.key(0))
 CONTEXT = jr.normal(jr.key(1), (4, 3))
 
 
 def test_memory_equals_a_loop_over_kept_rows():
     mask = jnp.array([True, False, True, True])
     h = jnp.zeros(4)
-    for row, keep in zip(CONTEXT, mask, strict=True):
+    (embed,) = ENCODER.embed
+    for c, keep in zip(CONTEXT, mask, strict=True):
+        row = np.maximum(embed(c), 0.0)
         h = ENCODER.cell(row, h) if keep else h
     np.testing.assert_allclose(ENCODER.update(ENCODER.init(), CONTEXT, mask), h, rtol=1e-5)
     mean, log_scale = np.split(ENCODER.head.weight @ h, 2)

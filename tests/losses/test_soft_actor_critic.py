@@ -10,9 +10,11 @@ import pytest
 from metablocks.losses.soft_actor_critic import (
     critic_loss,
     policy_loss,
+    sac_losses,
     soft_value,
     temperature_loss,
 )
+from metablocks.nets.actor_critic import SoftActorCritic
 
 STATES, ACTIONS, GAMMA, ALPHA = 3, 2, 0.9, 0.4
 
@@ -108,3 +110,29 @@ def test_temperature_moves_against_the_entropy_gap():
     np.testing.assert_allclose(slope(-2.0), 0.0)
     into_policy = jax.grad(temperature_loss, argnums=1)(0.3, jnp.array(1.0), target_entropy=-2.0)
     assert into_policy == 0
+
+
+def test_every_part_learns_from_its_own_loss_only():
+    """critic: the critic and z; policy: the policy; temperature: log alpha; nothing: the target."""
+    theta = SoftActorCritic(2, 1, z_size=2, hidden=(4,), alpha=0.3, key=jr.key(0))
+    obs, action, z = jnp.array([0.5, -1.0]), jnp.array([0.2]), jnp.array([1.0, -0.5])
+
+    @jax.jit
+    def slopes(theta, target, z):
+        def losses(theta, target, z):
+            r, discount = jnp.array(1.0), jnp.array(0.9)
+            return sac_losses(
+                theta, target, z, obs, action, r, discount, -obs, automatic=True, key=jr.key(1)
+            )
+
+        return jax.jacrev(losses, argnums=(0, 1, 2))(theta, target, z)
+
+    def learns(part):
+        return any(bool((leaf != 0).any()) for leaf in jax.tree.leaves(part))
+
+    found = {}
+    for name, (d_theta, d_target, d_z) in slopes(theta, theta.critic, z).items():
+        parts = {"policy": d_theta.policy, "critic": d_theta.critic, "alpha": d_theta.log_alpha}
+        parts |= {"target": d_target, "z": d_z}
+        found[name] = {part for part, slope in parts.items() if learns(slope)}
+    assert found == {"critic": {"critic", "z"}, "policy": {"policy"}, "temperature": {"alpha"}}

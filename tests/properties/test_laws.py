@@ -39,7 +39,7 @@ def product_encoder(cls=ProductEncoder):
 
 
 def recurrent_encoder(cls=RecurrentEncoder):
-    return cls(C, Z, hidden=8, key=jr.key(0))
+    return cls(C, Z, hidden=(8,), key=jr.key(0))
 
 
 def breaks(law, *args, says, **options):

@@ -40,7 +40,10 @@ def from_params(
         return dataclasses.replace(sample(key), max_steps_in_episode=jnp.int32(horizon))
 
     return Benchmark(
-        env=rescaled(env), horizon=horizon, train=drawn(task), test=drawn(task),
+        env=rescaled(env),
+        horizon=horizon,
+        train=drawn(task),
+        test=drawn(task),
         descriptor=descriptor,
     )
 

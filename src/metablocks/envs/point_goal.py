@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -33,7 +32,7 @@ class PointState:
     time: Any
 
 
-class PointGoalEnv(environment.Environment[PointState, PointGoal]):
+class PointGoalEnv(environment.Environment):
     """x' = x + scale clip(a, -1, 1), rewarded for where it *arrives*.
 
     Args:

@@ -99,7 +99,5 @@ def sac_losses(
     }
     if automatic:
         entropy = -float(a_tm1.shape[0])
-        losses["temperature"] = temperature_loss(
-            theta.log_alpha, log_prob, target_entropy=entropy
-        )
+        losses["temperature"] = temperature_loss(theta.log_alpha, log_prob, target_entropy=entropy)
     return losses
