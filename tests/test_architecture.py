@@ -20,15 +20,15 @@ FLOORS = {
     "envs": 2,
     "encoders": 3,
     "adapters": 3,
-    "decoders": 3,
+    "exploration": 3,
     "rollout": 4,
     "evaluate": 5,
-    "exploration": 5,
-    "laws": 6,
-    "experiment": 6,
+    "collection": 6,
+    "laws": 7,
+    "experiment": 7,
 }
 """Every module and package right under src/metablocks, and the floor it stands on."""
-EXPERIMENT_FLOOR = 6
+EXPERIMENT_FLOOR = 7
 MAX_SOURCE_LINES = 250
 MAX_RECIPE_LINES = 120
 FORBIDDEN_IN_EXPERIMENT = {"policy", "buffer", "gradient"}

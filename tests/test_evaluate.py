@@ -94,11 +94,11 @@ def test_oracle_of_the_sparse_semicircle():
     tasks = benchmark.test(jr.key(0), 20)
     expected = []
     for goal in np.asarray(tasks.goal):
-        x, total = np.zeros(2), 0.0
+        x, total = np.zeros(2, np.float32), 0.0
         for _ in range(20):
-            x = x + np.clip(goal - x, -0.1, 0.1)
+            x = x + np.float32(0.1) * np.clip((goal - x) / np.float32(0.1), -1, 1)
             distance = np.linalg.norm(goal - x)
-            total += 1 - distance if distance <= 0.2 else 0.0
+            total += 1 - distance if distance <= np.float32(0.2) else 0.0
         expected.append(total)
     actual = oracle_return(benchmark, tasks, key=jr.key(0), episodes=1)
     np.testing.assert_allclose(actual, expected, atol=1e-3)

@@ -1,7 +1,7 @@
 """Replay for many tasks: one ring of items per task.
 
-A hand-written ring rather than flashbax: its buffers have one cursor and sample over all rows, so
-one buffer per task under `vmap` copies a task's whole storage to draw a batch from it
+A hand-written ring rather than flashbax: its buffers have one cursor, so that there is one buffer per
+task under `vmap`, which draws a meta-batch 1.4 times slower than this ring does
 (`benchmarks/replay.py`).
 """
 

@@ -48,7 +48,9 @@ def test_the_target_of_q_star_is_q_star(mdp):
 
     def target(s, a, s_next, a_next):
         twins = jnp.stack([q[s_next, a_next]] * 2)
-        return reward[s, a] + GAMMA * soft_value(twins, log_pi[s_next, a_next], alpha=ALPHA)
+        return reward[s, a] + GAMMA * soft_value(
+            twins, log_pi[s_next, a_next], alpha=jnp.float32(ALPHA)
+        )
 
     np.testing.assert_allclose(expectation(mdp, target), q, rtol=1e-5, atol=1e-5)
 
@@ -58,7 +60,8 @@ def test_q_star_is_a_fixed_point_of_the_critic_loss(mdp):
 
     def slope(s, a, s_next, a_next, shift=0.0):
         twins = jnp.stack([q[s, a], q[s, a] + shift])
-        v = soft_value(jnp.stack([q[s_next, a_next]] * 2), log_pi[s_next, a_next], alpha=ALPHA)
+        twin_t = jnp.stack([q[s_next, a_next]] * 2)
+        v = soft_value(twin_t, log_pi[s_next, a_next], alpha=jnp.float32(ALPHA))
         return jax.grad(critic_loss)(twins, reward[s, a], jnp.float32(GAMMA), v)
 
     np.testing.assert_allclose(expectation(mdp, slope), 0.0, atol=1e-5)
@@ -89,7 +92,9 @@ def test_policy_descends_to_the_boltzmann_policy():
         def one(noise):
             action = mean + jnp.exp(log_scale) * noise
             log_prob = -0.5 * noise**2 - log_scale
-            return policy_loss(-0.5 * jnp.stack([action, action]) ** 2, log_prob, alpha=alpha)
+            return policy_loss(
+                -0.5 * jnp.stack([action, action]) ** 2, log_prob, alpha=jnp.asarray(alpha)
+            )
 
         return jax.vmap(one)(noise).mean()
 
@@ -103,13 +108,13 @@ def test_policy_descends_to_the_boltzmann_policy():
 
 def test_temperature_moves_against_the_entropy_gap():
     def slope(entropy):
-        return jax.grad(temperature_loss)(0.3, jnp.array(-entropy), target_entropy=-2.0)
+        return jax.grad(temperature_loss)(jnp.array(0.3), jnp.array(-entropy), target_entropy=-2.0)
 
     # descent: too much entropy lowers the temperature, too little raises it
     assert slope(1.0) > 0 > slope(-5.0)
     np.testing.assert_allclose(slope(-2.0), 0.0)
-    into_policy = jax.grad(temperature_loss, argnums=1)(0.3, jnp.array(1.0), target_entropy=-2.0)
-    assert into_policy == 0
+    into_policy = jax.grad(temperature_loss, argnums=1)
+    assert into_policy(jnp.array(0.3), jnp.array(1.0), target_entropy=-2.0) == 0
 
 
 def test_every_part_learns_from_its_own_loss_only():

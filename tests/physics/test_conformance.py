@@ -157,8 +157,7 @@ def test_several_control_steps_follow_mujoco(engine, model, grounded, tasks):
 
 
 def test_the_same_input_gives_the_same_output(engine, grounded, tasks):
-    _, ctrl = grounded
-    state = engine.step(*grounded, tasks)  # whose warm start the next step makes use of
+    state, ctrl = grounded
     first = engine.step(state, ctrl, tasks)
     engine.step(first, -ctrl, jax.tree.map(lambda x: x[::-1], tasks))
     again = engine.step(state, ctrl, tasks)

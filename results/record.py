@@ -1,0 +1,31 @@
+"""Keeps what is claimed of a run: python results/record.py RUN_DIR NAME
+
+Copies the command, configuration and device (config.json), the metrics and one picture into
+results/NAME, small enough to commit.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+
+KEPT = ("config.json", "metrics.jsonl", "summary.json")
+PICTURES = ("trajectories.png", "curve.png")
+
+
+def record(run: Path, name: str) -> Path:
+    target = Path(__file__).parent / name
+    missing = [file for file in KEPT if not (run / file).exists()]
+    if missing:
+        sys.exit(f"error: {run} has no {missing[0]}: give the folder of a finished run")
+    target.mkdir(exist_ok=True)
+    for file in KEPT:
+        shutil.copy(run / file, target / file)
+    picture = next(file for file in PICTURES if (run / file).exists())
+    shutil.copy(run / picture, target / picture)
+    return target
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python results/record.py RUN_DIR NAME")
+    print(record(Path(sys.argv[1]), sys.argv[2]))
