@@ -1,4 +1,6 @@
-"""PEARL on half-cheetah velocity, MJX, seeds side by side: python benchmarks/gpu.py [--seeds N] [--train]
+"""PEARL on half-cheetah velocity with MJX, seeds side by side.
+
+    python benchmarks/gpu.py [--seeds N] [--train]
 
 Prints control steps a second of bare MJX and of collection, the time of one update with the
 published numbers, and the share of it that is physics. With --train it then meta-trains to

@@ -12,6 +12,7 @@ measured in turn in one run; the ratio is the median over repeats.
 import dataclasses
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -38,7 +39,7 @@ def products(cfg):
     obs_size, action_size = catalogue.sizes(catalogue.benchmark(cfg.benchmark))
     rows = cfg.meta_batch * cfg.batch
     sizes = [obs_size + action_size + cfg.z_size, *[cfg.width] * cfg.depth, 1]
-    layers = list(zip(sizes[:-1], sizes[1:], strict=True))
+    layers = list(pairwise(sizes))
     xs = [jr.normal(jr.key(i), (rows, fan_in)) for i, (fan_in, _) in enumerate(layers)]
     gs = [jr.normal(jr.key(i), (rows, fan_out)) for i, (_, fan_out) in enumerate(layers)]
     ws = [jr.normal(jr.key(i), (fan_out, fan_in)) for i, (fan_in, fan_out) in enumerate(layers)]

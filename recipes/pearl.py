@@ -141,7 +141,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
             return losses | ({"decoder": theta.decoder.loss(row, z)} if theta.decoder else {})
 
         losses = jax.tree.map(jnp.mean, jax.vmap(losses_of)(rows, jr.split(k_sac, cfg.batch)))
-        kl = bottleneck_loss(q, standard_normal(cfg.z_size))
+        kl = bottleneck_loss(q.kl(standard_normal(cfg.z_size)))
         return losses | ({"kl": cfg.kl_coef * kl} if cfg.bottleneck else {})
 
     def meta_loss(theta, target, *task_data):

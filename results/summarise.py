@@ -1,4 +1,4 @@
-"""Writes the README's table of recorded runs from results/*/metrics.jsonl: python results/summarise.py"""
+"""Writes the README's table of recorded runs from results/*/metrics.jsonl."""
 
 import json
 from pathlib import Path
@@ -21,8 +21,8 @@ def row(folder: Path) -> str:
     told = f"{np.mean(oracle):.1f}" if oracle is not None else "-"
     steps = int(np.max(last["env_steps"]))
     return (
-        f"| [{folder.name}](results/{folder.name}) | {config['recipe']} {config['preset']} | {seeds} "
-        f"| {steps:,} | {curve} | {mean[-1]:.1f} ± {error[-1]:.1f} | {told} |"
+        f"| [{folder.name}](results/{folder.name}) | {config['recipe']} {config['preset']} "
+        f"| {seeds} | {steps:,} | {curve} | {mean[-1]:.1f} ± {error[-1]:.1f} | {told} |"
     )
 
 

@@ -204,7 +204,7 @@ def test_there_is_something_to_check():
     [
         ("dists", "from metablocks.rollout import rollout"),
         ("losses", "import metablocks.dists"),
-        ("evaluate", "from metablocks import exploration"),
+        ("exploration", "from metablocks import evaluate"),
         ("rollout", "def f():\n    from metablocks.experiment import run"),
         ("types", "from .rollout import rollout"),
         ("types", "from . import trees"),

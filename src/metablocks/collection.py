@@ -167,7 +167,7 @@ def off_policy(agent: Agent, benchmark: Benchmark, cfg: OffPolicyConfig) -> Coll
             )
         else:
             source = data.recent if cfg.context == "recent" else data.everything
-            rows = replay.sample(source, ids, num=context_rows, key=k_rows)
+            rows = replay.sample(source, ids, num=cfg.context_rows, key=k_rows)
             mask = jnp.ones((len(ids), cfg.context_rows), bool)
         if data.explored is None or cfg.explored_context == 0:
             return rows, mask

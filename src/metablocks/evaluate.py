@@ -8,7 +8,6 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from metablocks.rollout import episode_return, null_step, rollout
-from metablocks.trees import take
 from metablocks.types import Agent, Benchmark, Key, Phi, Task, Theta, Transition
 
 
@@ -40,7 +39,7 @@ def trial(
                 agent, env, theta, phi, task, num_steps=horizon, key=key, after=after
             )
         )(jr.split(k_roll, shots), after)
-        phi = agent.adapt(theta, take(phis, 0), trajectories, k_adapt)
+        phi = agent.adapt(theta, jax.tree.map(lambda x: x[0], phis), trajectories, k_adapt)
         last = (trajectories.action[:, -1], trajectories.reward[:, -1])
         return (phi, last), trajectories
 

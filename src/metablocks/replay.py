@@ -1,8 +1,7 @@
 """Replay for many tasks: one ring of items per task.
 
-A hand-written ring rather than flashbax: its buffers have one cursor, so that there is one buffer per
-task under `vmap`, which draws a meta-batch 1.4 times slower than this ring does
-(`benchmarks/replay.py`).
+A hand-written ring rather than flashbax: its buffers have one cursor, so that there is one per task
+under `vmap`, which draws a meta-batch 1.4 times slower than this ring (`benchmarks/replay.py`).
 """
 
 import equinox as eqx

@@ -17,7 +17,7 @@ def merge(tree: PyTree, num_axes: int = 2) -> PyTree:
 
 
 def where(condition: Bool[Array, "..."], yes: PyTree, no: PyTree) -> PyTree:
-    """Leaf by leaf, `yes` where the condition holds and `no` elsewhere; its axes lead the leaves'."""
+    """Leaf by leaf, `yes` where the condition holds, else `no`; its axes lead the leaves'."""
 
     def select(a: Array, b: Array) -> Array:
         tail = (1,) * (a.ndim - condition.ndim)

@@ -72,7 +72,7 @@ def test_q_star_is_a_fixed_point_of_the_critic_loss(mdp):
 
 
 def test_value_takes_the_smaller_twin_and_the_entropy_bonus():
-    for q in ([1.0, 3.0], [3.0, 1.0]):
+    for q in ([1.0, 4.0], [4.0, 1.0]):
         value = soft_value(jnp.array(q), jnp.array(-2.0), alpha=jnp.array(0.5))
         np.testing.assert_allclose(value, 1.0 + 0.5 * 2.0)
 

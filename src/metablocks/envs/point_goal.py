@@ -106,8 +106,8 @@ def _benchmark(env: PointGoalEnv, horizon: int, train, test) -> Benchmark:
 
 
 def _tasks(goals: Shaped[np.ndarray, "n 2"], horizon: int) -> PointGoal:
-    goals = jnp.asarray(goals, jnp.float32)
-    return PointGoal(goal=goals, max_steps_in_episode=jnp.full(len(goals), horizon, jnp.int32))
+    steps = jnp.full(len(goals), horizon, jnp.int32)
+    return PointGoal(goal=jnp.asarray(goals, jnp.float32), max_steps_in_episode=steps)
 
 
 def _origin(key: Key) -> Point:
@@ -120,7 +120,7 @@ def _never(gap: Point) -> Array:
     return jnp.array(False)
 
 
-def _positive(name: str, value: float) -> None:
+def _positive(name: str, value: float | int) -> None:
     if not value > 0:
         raise ValueError(f"{name} must be positive, got {value}")
 

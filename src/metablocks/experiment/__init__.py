@@ -2,3 +2,5 @@
 
 from metablocks.experiment.cli import main as main
 from metablocks.experiment.load import restore_best as restore_best
+from metablocks.experiment.presets import RunConfig as RunConfig
+from metablocks.experiment.presets import presets as presets

@@ -61,11 +61,13 @@ def start(make: Make, presets: dict[str, Any], argv: list[str], place: list[Path
     if asked.help:
         story = (getattr(sys.modules.get(make.__module__), "__doc__", "") or "").strip()
         return show_help(program_name(), story.split("\n\n")[0], presets, asked.preset)
-    plan = resumed(asked, presets, recipe) if asked.options.resume else fresh(asked, presets)
     try:
+        plan = resumed(asked, presets, recipe) if asked.options.resume else fresh(asked, presets)
         blocks = make(plan.cfg)
+    except UserError:
+        raise
     except ValueError as error:
-        raise UserError(f"{plan.preset}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{asked.preset or recipe}: {str(error).splitlines()[0]}") from None
     path = prepared(asked.options, plan, recipe)
     held = folders.lock(path)
     place.append(path)
