@@ -67,7 +67,13 @@ def sample(replay: Replay, tasks: Int[Array, "*M"], *, num: int, key: Key) -> Py
 def latest(
     replay: Replay, tasks: Int[Array, "*M"], *, num: int
 ) -> tuple[PyTree, Bool[Array, "*M num"]]:
-    """The `num` items [*M, num, ...] each task was last given, oldest first, and which exist."""
+    """The `num` items [*M, num, ...] each task was last given, oldest first, and which exist.
+
+    Raises:
+        ValueError: num exceeds the capacity.
+    """
+    if num > replay.capacity:
+        raise ValueError(f"cannot show {num} items of a ring of capacity {replay.capacity}")
     back = replay.added[tasks][..., None] - num + jnp.arange(num)
     slots = back % replay.capacity
     return jax.tree.map(lambda ring: ring[tasks[..., None], slots], replay.items), back >= 0
@@ -80,7 +86,8 @@ def first_rounds(
 
         K ~ U{1, ..., rounds}, for every task anew
 
-    What an agent has seen at a moment of its trial, where the latest items are one trial.
+    What an agent has seen at a moment of its trial. The latest `num` items of every task must be
+    one whole trial.
     """
     items, exists = latest(replay, tasks, num=num)
     shown = jr.randint(key, (len(tasks), 1), 1, rounds + 1) * (num // rounds)

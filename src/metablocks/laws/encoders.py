@@ -55,7 +55,8 @@ def encoder_running_equals_batch(
     """update(update(m, a), b) = update(m, a ++ b): data may come in pieces."""
 
     def sides(key, scale, cut):
-        context, mask = _context(*jr.split(key), rows, context_size, scale)
+        k_context, k_mask = jr.split(key)
+        context, mask = _context(k_context, k_mask, rows, context_size, scale)
         memory = encoder.update(encoder.init(), context[:cut], mask[:cut])
         memory = encoder.update(memory, context[cut:], mask[cut:])
         return encoder.posterior(memory), _belief(encoder, context, mask)
@@ -83,7 +84,8 @@ def encoder_ignores_masked_rows(
 
     @jax.jit
     def sides(key, garbage):
-        context, mask = _context(*jr.split(key), rows, context_size, 1.0)
+        k_context, k_mask = jr.split(key)
+        context, mask = _context(k_context, k_mask, rows, context_size, 1.0)
         filled = jnp.where(mask[:, None], context, garbage)
         return _belief(encoder, filled, mask), _belief(encoder, context, mask), mask
 
