@@ -157,7 +157,7 @@ def description(recipe: str, plan: Plan, argv: list[str], path: Path) -> dict[st
         "config": dataclasses.asdict(plan.cfg),
         "seed": plan.seed,
         "seeds": plan.seeds,
-        "command": command(argv),
+        "command": shlex.join(["python", program_name(), *argv]),
         "versions": {
             "python": platform.python_version(),
             "jax": jax.__version__,
