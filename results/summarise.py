@@ -1,43 +1,122 @@
-"""Writes the README's table of recorded runs from results/*/metrics.jsonl."""
+"""Draws what the README shows of the recorded runs: its table, and results/adaptation.png."""
 
 import json
+import shlex
+import sys
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from metablocks.experiment import plot
+
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- results: written by `make results` -->", "<!-- /results -->"
+BOOKKEEPING = ("--seed", "--seeds", "--out", "--eval-every")
 
 
-def row(folder: Path) -> str:
-    config = json.loads((folder / "config.json").read_text())
-    last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
-    returns = np.asarray(last["eval/return"])
-    seeds, episodes = returns.shape
-    mean, error = returns.mean(0), returns.std(0, ddof=min(1, seeds - 1)) / seeds**0.5
-    shown = [k for k in (0, 1, 2, 4, 9) if k < episodes]
-    curve = " / ".join(f"{mean[k]:.1f}" for k in shown)
-    oracle = last.get("eval/oracle")
-    told = f"{np.mean(oracle):.1f}" if oracle is not None else "-"
-    steps = int(np.max(last["env_steps"]))
+class Recorded(NamedTuple):
+    """One folder of results/."""
+
+    name: str
+    config: dict[str, Any]
+    last: dict[str, Any]
+    """The last evaluation."""
+
+    @property
+    def returns(self) -> np.ndarray:
+        """[seeds, episodes]."""
+        return np.asarray(self.last["eval/return"])
+
+    @property
+    def told(self) -> float | None:
+        """The return of the agent that is told the task."""
+        return float(np.mean(self.last["eval/oracle"])) if "eval/oracle" in self.last else None
+
+    @property
+    def label(self) -> str:
+        """Recipe, preset and whatever else the command changed."""
+        words = shlex.split(self.config["command"])
+        words, kept = words[words.index(self.config["preset"]) + 1 :], []
+        while words:
+            word = words.pop(0)
+            value = [words.pop(0)] if words and not words[0].startswith("--") else []
+            kept += [] if word.split("=")[0] in BOOKKEEPING else [word, *value]
+        return " ".join([self.config["recipe"], self.config["preset"], *kept])
+
+
+def recorded() -> list[Recorded]:
+    """Every run that is kept, by name."""
+    return [
+        Recorded(
+            path.parent.name,
+            json.loads((path.parent / "config.json").read_text()),
+            json.loads(path.read_text().splitlines()[-1]),
+        )
+        for path in sorted(HERE.glob("*/metrics.jsonl"))
+    ]
+
+
+def spread(returns: np.ndarray) -> np.ndarray:
+    """The standard error over seeds of the mean return [episodes]."""
+    return returns.std(axis=0, ddof=min(1, len(returns) - 1)) / len(returns) ** 0.5
+
+
+def row(run: Recorded) -> str:
+    mean, error = run.returns.mean(axis=0), spread(run.returns)
+    curve = " / ".join(f"{mean[k]:.1f}" for k in (0, 1, 2, 4, 9) if k < len(mean))
+    told = "-" if run.told is None else f"{run.told:.1f}"
+    steps = int(np.max(run.last["env_steps"]))
     return (
-        f"| [{folder.name}](results/{folder.name}) | {config['recipe']} {config['preset']} "
-        f"| {seeds} | {steps:,} | {curve} | {mean[-1]:.1f} ± {error[-1]:.1f} | {told} |"
+        f"| [{run.name}](results/{run.name}) | `{run.label}` | {len(run.returns)} | {steps:,} "
+        f"| {curve} | {mean[-1]:.1f} ± {error[-1]:.1f} | {told} |"
     )
 
 
-def table() -> str:
+def table(runs: list[Recorded]) -> str:
     head = (
-        "| run | recipe, preset | seeds | environment steps | return in episode 1 / 2 / 3 / 5 / 10 "
-        "| last episode | told the task |\n|---|---|---|---|---|---|---|"
+        "| run | recipe, preset, change | seeds | environment steps "
+        "| return in episode 1 / 2 / 3 / 5 / 10 | last episode | told the task |\n"
+        "|---|---|---|---|---|---|---|"
     )
-    rows = [row(metrics.parent) for metrics in sorted(HERE.glob("*/metrics.jsonl"))]
-    return "\n".join([head, *rows])
+    return "\n".join([head, *map(row, runs)])
+
+
+def adaptation(runs: list[Recorded], path: Path) -> None:
+    """One panel per benchmark: return against episode in a new task, after meta-training."""
+    plt = plot.canvas()
+    worlds = sorted({run.config["config"]["benchmark"] for run in runs})
+    with plt.rc_context(plot.STYLE):
+        figure, row = plt.subplots(
+            1, len(worlds), figsize=(4.6 * len(worlds), 3.8), squeeze=False, layout="constrained"
+        )
+        for axes, world in zip(row[0], worlds, strict=True):
+            here = [run for run in runs if run.config["config"]["benchmark"] == world]
+            here.sort(key=lambda run: -run.returns.mean(axis=0)[-1])
+            for run, colour in zip(here, plot.colours(len(here)), strict=True):
+                mean, error = run.returns.mean(axis=0), spread(run.returns)
+                episodes = np.arange(1, len(mean) + 1)
+                axes.plot(episodes, mean, color=colour, lw=2, marker="o", ms=3, label=run.name)
+                axes.fill_between(episodes, mean - error, mean + error, color=colour, alpha=0.2)
+            told = [run.told for run in here if run.told is not None]
+            if told:
+                axes.axhline(np.mean(told), color=plot.INK, lw=1, ls=(0, (4, 3)))
+                axes.annotate("told the task", (1, np.mean(told)), (0, 4), fontsize=9,
+                              textcoords="offset points")  # fmt: skip
+            axes.set(title=world, xlabel="episode in a new task", ylabel="return")
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.legend(frameon=False, fontsize=8)
+        figure.savefig(path)
+        plt.close(figure)
 
 
 if __name__ == "__main__":
+    runs = recorded()
+    if not runs:
+        sys.exit(f"error: {HERE} holds no recorded run: keep one with results/record.py")
     readme = HERE.parent / "README.md"
     text = readme.read_text()
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    readme.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}")
+    readme.write_text(f"{before}{BEGIN}\n{table(runs)}\n{END}{after}")
+    adaptation(runs, HERE / "adaptation.png")

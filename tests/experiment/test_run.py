@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tiny_recipe import PRESETS, Config, make
 
-from metablocks.experiment import checkpoint, plot, restore_best
+from metablocks.evaluate import adaptation_curve
+from metablocks.experiment import checkpoint, plot, program, restore_best
 from metablocks.experiment.errors import Interrupted, RunFailed
 from metablocks.experiment.folder import write_json
 from metablocks.experiment.run import Session, run
@@ -50,6 +51,24 @@ def test_the_lines_are_strict_json_of_the_documented_schema(whole):
         assert line["update"] == 0 or np.shape(line["norm"]) == (2,)
     wall = [line["wall_s"] for line in lines]
     assert wall == sorted(wall) and wall[0] > 0
+
+
+def test_an_evaluation_is_the_mean_the_error_and_the_worst_of_the_held_out_returns(whole):
+    _, outcome = whole
+    _, agent, benchmark = make(SMALL)
+    for row, seed in enumerate((0, 1)):
+        key = jax.random.key(seed)
+        tasks = benchmark.test(jax.random.fold_in(key, program.TASKS), SMALL.eval_tasks)
+        k_trials = jax.random.fold_in(jax.random.fold_in(key, program.TRIALS), SMALL.num_updates)
+        theta = jax.tree.map(lambda leaf, row=row: leaf[row], outcome.theta)
+        returns, _ = adaptation_curve(
+            agent, benchmark, theta, tasks, episodes=SMALL.eval_episodes, key=k_trials
+        )
+        last = outcome.lines[-1]
+        error = returns.std(axis=0, ddof=1) / SMALL.eval_tasks**0.5
+        np.testing.assert_allclose(last["eval/return"][row], returns.mean(axis=0), rtol=1e-4)
+        np.testing.assert_allclose(last["eval/return_stderr"][row], error, rtol=1e-3)
+        np.testing.assert_allclose(last["eval/return_worst"][row], returns.min(axis=0), rtol=1e-4)
 
 
 def test_a_metric_is_the_mean_since_the_last_evaluation(whole):

@@ -149,7 +149,7 @@ def description(recipe: str, plan: Plan, argv: list[str], path: Path) -> dict[st
 
     if plan.resume:
         saved = folders.read_config(path)
-        resumes = [*saved.get("resumes", []), command(argv)]
+        resumes = [*saved.get("resumes", []), recorded(argv)]
         return saved | {"config": dataclasses.asdict(plan.cfg), "resumes": resumes}
     return {
         "recipe": recipe,
@@ -157,7 +157,7 @@ def description(recipe: str, plan: Plan, argv: list[str], path: Path) -> dict[st
         "config": dataclasses.asdict(plan.cfg),
         "seed": plan.seed,
         "seeds": plan.seeds,
-        "command": shlex.join(["python", program_name(), *argv]),
+        "command": recorded(argv),
         "versions": {
             "python": platform.python_version(),
             "jax": jax.__version__,
@@ -188,11 +188,10 @@ def version() -> str:
 
 
 def commit(source: Path) -> str | None:
-    """The git commit of the source, where it is a checkout."""
+    """The git commit of the source, where it is a checkout; `-dirty` if it was changed since."""
+    asked = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"]
     try:
-        done = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=source, capture_output=True, text=True, timeout=5
-        )
+        done = subprocess.run(asked, cwd=source, capture_output=True, text=True, timeout=5)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None
@@ -201,6 +200,11 @@ def commit(source: Path) -> str | None:
 def program_name() -> str:
     """The recipe as it was called."""
     return sys.argv[0] or "recipe.py"
+
+
+def recorded(argv: list[str]) -> str:
+    """The command as a record keeps it, which names no machine's interpreter."""
+    return shlex.join(["python", program_name(), *argv])
 
 
 def command(argv: list[str]) -> str:

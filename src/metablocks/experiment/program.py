@@ -45,6 +45,8 @@ class Evaluation(NamedTuple):
 
     returns: Float[Array, "seeds episodes"]
     stderr: Float[Array, "seeds episodes"]
+    worst: Float[Array, "seeds episodes"]
+    """The return in the task where it is lowest."""
     paths: Float[Array, "tasks episodes horizon 2"] | None
     """The first seed's trajectories in the first tasks, NaN after an episode's end."""
 
@@ -150,7 +152,7 @@ def evaluator(agent: Agent, benchmark: Benchmark, cfg: Any, num_seeds: int) -> t
             shots=getattr(cfg, "eval_shots", 1),
         )
         stderr = returns.std(axis=0, ddof=1) / cfg.eval_tasks**0.5 if cfg.eval_tasks > 1 else None
-        return returns.mean(axis=0), stderr, paths(benchmark, trajectories)
+        return returns.mean(axis=0), stderr, returns.min(axis=0), paths(benchmark, trajectories)
 
     def oracle_one(seed: Int[Array, ""]) -> Float[Array, ""]:
         key = jr.fold_in(jr.key(seed), ORACLE)
@@ -159,12 +161,12 @@ def evaluator(agent: Agent, benchmark: Benchmark, cfg: Any, num_seeds: int) -> t
         return returns.mean()
 
     def evaluate(theta, seeds, update):
-        means, stderr, path = seed_axis(
+        means, stderr, worst, path = seed_axis(
             over_seeds(evaluate_one, num_seeds, (0, 0, None))(theta, squeezed(seeds), update),
             num_seeds,
         )
         stderr = jnp.zeros_like(means) if stderr is None else stderr
-        return Evaluation(means, stderr, None if path is None else path[0])
+        return Evaluation(means, stderr, worst, None if path is None else path[0])
 
     def oracle(seeds):
         return seed_axis(over_seeds(oracle_one, num_seeds)(squeezed(seeds)), num_seeds)

@@ -110,12 +110,12 @@ class Session:
             result = self.program.evaluate(
                 self.carry.state.theta, self.seeds, jnp.int32(self.update)
             )
-            returns, stderr = np.asarray(result.returns), np.asarray(result.stderr)
+            returns = np.asarray(result.returns)
             self.paths = None if result.paths is None else np.asarray(result.paths)
         if not np.isfinite(returns).all():
             self.fail("eval/return", self.update, np.isnan(returns.sum(axis=1) * 0))
         with self.clock.on("logging"):
-            line = self.line(returns, stderr)
+            line = self.line(result)
             self.log.write(line)
             bound = None if self.oracle is None else float(self.oracle.mean())
             self.progress.evaluated(line, plain(returns.mean(axis=0)), bound)
@@ -126,7 +126,7 @@ class Session:
         self.evaluated = self.update
         self.carry = self.carry._replace(sums=jax.tree.map(jnp.zeros_like, self.carry.sums))
 
-    def line(self, returns: np.ndarray, stderr: np.ndarray) -> dict[str, Any]:
+    def line(self, result: program.Evaluation) -> dict[str, Any]:
         """One line of metrics.jsonl."""
         last = jax.device_get(self.carry.last)
         line = {
@@ -138,7 +138,11 @@ class Session:
         if count:
             sums = jax.device_get(self.carry.sums)
             line |= {name: plain(total / np.float32(count)) for name, total in sums.items()}
-        line |= {"eval/return": plain(returns), "eval/return_stderr": plain(stderr)}
+        line |= {
+            "eval/return": plain(result.returns),
+            "eval/return_stderr": plain(result.stderr),
+            "eval/return_worst": plain(result.worst),
+        }
         return line if self.oracle is None else line | {"eval/oracle": plain(self.oracle)}
 
     def save_if_due(self) -> None:
