@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 
+from metablocks.envs.bandit import bernoulli_bandit
+from metablocks.envs.gridworld import gridworld, maze
 from metablocks.envs.gymnax_tasks import pendulum
 from metablocks.envs.half_cheetah import cheetah_direction, cheetah_velocity
 from metablocks.envs.point_goal import dense_square, navigation, sparse_semicircle
+from metablocks.envs.tabular import random_mdp
 from metablocks.types import Benchmark
 
 BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
@@ -14,6 +17,10 @@ BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
     "cheetah-vel": cheetah_velocity,
     "cheetah-dir": cheetah_direction,
     "pendulum": pendulum,
+    "bandit": bernoulli_bandit,
+    "tabular-mdp": random_mdp,
+    "gridworld": gridworld,
+    "maze": maze,
 }
 
 

@@ -1,0 +1,245 @@
+"""A hidden goal cell on a grid: VariBAD's gridworld, and mazes that are drawn anew for every task."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from flax import struct
+from gymnax.environments import environment, spaces
+from jaxtyping import Array, Bool, Float, Int
+
+from metablocks.envs.tasks import drawn
+from metablocks.types import Agent, Benchmark, Key
+
+Cell = Int[Array, " 2"]
+MOVES = np.array([[0, 0], [0, 1], [1, 0], [0, -1], [-1, 0]])
+"""What the actions noop, up, right, down, left add to (x, y)."""
+ACTIONS = np.arange(len(MOVES))
+FAR = 1_000_000
+"""The distance to what cannot be reached."""
+
+
+@struct.dataclass
+class HiddenGoal:
+    """The task: the goal's cell (x, y) and the walls [n, n]."""
+
+    goal: Any
+    walls: Any
+    max_steps_in_episode: Any = 15
+
+
+@struct.dataclass
+class Walker:
+    """The cell (x, y), and the step of the episode."""
+
+    cell: Any
+    time: Any
+
+
+class GridEnv(environment.Environment):
+    """One cell a step, nowhere into a wall; +1 in every step that arrives on the goal, else -0.1.
+
+    Args:
+        size: cells along a side.
+        start: the first cell of every episode.
+        observe: (cell, task) -> observation.
+        observation_size: its length.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        start: tuple[int, int],
+        observe: Callable[[Cell, HiddenGoal], Float[Array, " o"]],
+        observation_size: int,
+    ):
+        self.size, self.start, self.observe = size, start, observe
+        self.observation_size = observation_size
+
+    @property
+    def default_params(self) -> HiddenGoal:
+        goal = jnp.full(2, self.size - 1, jnp.int32)
+        return HiddenGoal(goal=goal, walls=jnp.zeros((self.size, self.size), bool))
+
+    def step_env(self, key: Key, state: Walker, action: Array, params: HiddenGoal):
+        del key
+        cell = moved(state.cell, action, params.walls)
+        reward = jnp.where(jnp.all(cell == params.goal), 1.0, -0.1)
+        state = Walker(cell=cell, time=state.time + 1)
+        return self.observe(cell, params), state, reward, jnp.array(False), {"cell": cell}
+
+    def reset_env(self, key: Key, params: HiddenGoal):
+        del key
+        cell = jnp.array(self.start, jnp.int32)
+        return self.observe(cell, params), Walker(cell=cell, time=jnp.int32(0))
+
+    def action_space(self, params: HiddenGoal | None = None) -> spaces.Discrete:
+        return spaces.Discrete(len(MOVES))
+
+    def observation_space(self, params: HiddenGoal) -> spaces.Box:
+        return spaces.Box(0.0, 1.0, (self.observation_size,), jnp.float32)
+
+
+def moved(cell: Cell, action: Array, walls: Bool[Array, "n n"]) -> Cell:
+    """The cell that an action leads to: the same one at a wall or the edge."""
+    there = cell + jnp.asarray(MOVES)[action]
+    inside = jnp.all((there >= 0) & (there < walls.shape[0]))
+    held = jnp.clip(there, 0, walls.shape[0] - 1)
+    return jnp.where(inside & ~walls[held[0], held[1]], held, cell)
+
+
+def distances(goal: Cell, walls: Bool[Array, "n n"]) -> Int[Array, "n n"]:
+    """Steps from every cell to the goal; 1,000,000 from where it cannot be reached.
+
+    D(goal) = 0,    D(c) = 1 + min over neighbours D(c')
+    """
+    size = walls.shape[0]
+    start = jnp.full((size, size), FAR).at[goal[0], goal[1]].set(0)
+
+    def sweep(_, distance):
+        padded = jnp.pad(distance, 1, constant_values=FAR)
+        beside = [padded[1 + x : 1 + x + size, 1 + y : 1 + y + size] for x, y in MOVES[1:]]
+        nearest = jnp.min(jnp.stack(beside), axis=0)
+        return jnp.where(walls, FAR, jnp.minimum(jnp.minimum(distance, nearest + 1), FAR))
+
+    return jax.lax.fori_loop(0, size * size, sweep, start)
+
+
+def shortest_path_agent(cell_of: Callable[[Any], Cell], task: HiddenGoal) -> Agent:
+    """Straight to the goal and then stay: optimal for whoever is told the task."""
+    to_goal = distances(task.goal, task.walls)
+
+    def act(theta, phi, timestep, key):
+        ends = jax.vmap(moved, (None, 0, None))(cell_of(timestep.obs), ACTIONS, task.walls)
+        return jnp.argmin(to_goal[ends[:, 0], ends[:, 1]]), {}, phi
+
+    return Agent(lambda theta, key: None, act, lambda theta, phi, trajectories, key: phi)
+
+
+def cell_index(cell: Cell, size: int) -> Int[Array, ""]:
+    """size x + y: the cell's number."""
+    return size * cell[0] + cell[1]
+
+
+def goal_cells(size: int) -> list[tuple[int, int]]:
+    """The cells (x, y) that may be the gridworld's goal: all but the start's 2 x 2 corner."""
+    return [(x, y) for x in range(size) for y in range(size) if max(x, y) >= 2]
+
+
+def gridworld(*, size: int = 5, horizon: int = 15) -> Benchmark:
+    """VariBAD's gridworld: the goal is uniform over the cells outside the 2 x 2 start corner.
+
+        r = 1 on the goal, else -0.1, in every step;    s_0 = (0, 0),    H = 15
+
+    The observation is the cell, one-hot [size^2]. Zintgraf et al. 2019,
+    https://arxiv.org/abs/1910.08348, section 5.1, and its released code.
+
+    Raises:
+        ValueError: size is below 3, or horizon is not positive.
+    """
+    if size < 3:
+        raise ValueError(f"size must be at least 3, got {size}")
+    if horizon < 1:
+        raise ValueError(f"horizon must be positive, got {horizon}")
+    goals = jnp.array(goal_cells(size))
+    walls = jnp.zeros((size, size), bool)
+
+    def sample(key: Key) -> HiddenGoal:
+        steps = jnp.int32(horizon)
+        return HiddenGoal(jr.choice(key, goals), walls, max_steps_in_episode=steps)
+
+    def observe(cell: Cell, task: HiddenGoal) -> Float[Array, " o"]:
+        return jax.nn.one_hot(cell_index(cell, size), size * size)
+
+    def cell_of(obs: Float[Array, " o"]) -> Cell:
+        return jnp.stack(jnp.divmod(jnp.argmax(obs), size))
+
+    return Benchmark(
+        env=GridEnv(size, (0, 0), observe, size * size),
+        horizon=horizon,
+        train=drawn(sample),
+        test=drawn(sample),
+        descriptor=lambda task: task.goal.astype(jnp.float32),
+        oracle=lambda task: shortest_path_agent(cell_of, task),
+        plane=lambda transition: cell_of(transition.timestep.obs).astype(jnp.float32),
+    )
+
+
+def draw_maze(key: Key, size: int) -> Bool[Array, "n n"]:
+    """The walls of a perfect maze: one path between any two cells.
+
+    Recursive backtracking over the cells of odd coordinates: walk to a random unvisited
+    neighbour, opening the wall between; step back where there is none.
+    """
+    rooms = size // 2
+    steps = 2 * rooms * rooms
+
+    def carve(state, key):
+        walls, stack, depth = state
+        here = stack[depth]
+        ends = here + 2 * jnp.asarray(MOVES[1:])
+        inside = jnp.all((ends > 0) & (ends < size - 1), axis=1)
+        held = jnp.clip(ends, 0, size - 1)
+        fresh = inside & walls[held[:, 0], held[:, 1]]
+        score = jnp.where(fresh, jr.uniform(key, (4,)), -1.0)
+        there = held[jnp.argmax(score)]
+        between = (here + there) // 2
+        opened = walls.at[between[0], between[1]].set(False).at[there[0], there[1]].set(False)
+        goes = jnp.any(fresh)
+        depth = jnp.where(goes, depth + 1, jnp.maximum(depth - 1, 0))
+        stack = jnp.where(goes, stack.at[depth].set(there), stack)
+        return (jnp.where(goes, opened, walls), stack, depth), None
+
+    walls = jnp.ones((size, size), bool).at[1, 1].set(False)
+    stack = jnp.ones((rooms * rooms + 1, 2), jnp.int32)
+    (walls, _, _), _ = jax.lax.scan(carve, (walls, stack, jnp.int32(0)), jr.split(key, steps))
+    return walls
+
+
+def maze(*, size: int = 9, horizon: int = 30) -> Benchmark:
+    """A maze that is drawn anew for every task, and a goal in it that shows only from close by.
+
+    The observation: the walls and the goal in the 3 x 3 cells around [18], then the cell's
+    column and row, one-hot [2 size]. Rewards as in the gridworld. After the visual mazes of
+    Duan et al. 2016, https://arxiv.org/abs/1611.02779, section 3.3.
+
+    Raises:
+        ValueError: size is not an odd number of at least 5, or horizon is not positive.
+    """
+    if size < 5 or size % 2 == 0:
+        raise ValueError(f"size must be odd and at least 5, got {size}")
+    if horizon < 1:
+        raise ValueError(f"horizon must be positive, got {horizon}")
+
+    def sample(key: Key) -> HiddenGoal:
+        k_maze, k_goal = jr.split(key)
+        walls = draw_maze(k_maze, size)
+        free = ~walls & (distances(jnp.array([1, 1]), walls) > 2)
+        goal = jr.choice(k_goal, size * size, p=free.ravel() / free.sum())
+        cell = jnp.stack(jnp.divmod(goal, size))
+        return HiddenGoal(cell, walls, max_steps_in_episode=jnp.int32(horizon))
+
+    def observe(cell: Cell, task: HiddenGoal) -> Float[Array, " o"]:
+        goals = jnp.zeros((size, size), bool).at[task.goal[0], task.goal[1]].set(True)
+        seen = [
+            jax.lax.dynamic_slice(layer, (cell[0] - 1, cell[1] - 1), (3, 3)).ravel()
+            for layer in (task.walls, goals)
+        ]
+        place = jax.nn.one_hot(cell, size).ravel()
+        return jnp.concatenate([*seen, place]).astype(jnp.float32)
+
+    def cell_of(obs: Float[Array, " o"]) -> Cell:
+        return jnp.argmax(obs[18:].reshape(2, size), axis=1)
+
+    return Benchmark(
+        env=GridEnv(size, (1, 1), observe, 18 + 2 * size),
+        horizon=horizon,
+        train=drawn(sample),
+        test=drawn(sample),
+        descriptor=lambda task: jnp.concatenate([task.goal, task.walls.ravel()]).astype(float),
+        oracle=lambda task: shortest_path_agent(cell_of, task),
+        plane=lambda transition: cell_of(transition.timestep.obs).astype(jnp.float32),
+    )

@@ -1,0 +1,1 @@
+"""What exploration can be worth: exact posteriors, and agents that act on them, optimally or not."""
