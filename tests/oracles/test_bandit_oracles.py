@@ -128,5 +128,5 @@ def test_an_oracle_obeys_the_law_of_agents(make):
 
 
 def test_too_many_counts_are_refused():
-    with pytest.raises(ValueError, match="5 arms and 100 pulls have .* counts"):
+    with pytest.raises(ValueError, match=r"5 arms and 100 pulls have .* counts"):
         bandit.bayes_optimal(5, 100)

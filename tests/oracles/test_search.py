@@ -13,7 +13,6 @@ from metablocks.envs.gridworld import goal_cells, gridworld
 from metablocks.evaluate import adaptation_curve
 from metablocks.oracles import search
 
-
 MOVES = ((0, 0), (0, 1), (1, 0), (0, -1), (-1, 0))
 
 

@@ -1,4 +1,4 @@
-"""A hidden goal cell on a grid: VariBAD's gridworld, and mazes that are drawn anew for every task."""
+"""A hidden goal cell: VariBAD's gridworld, and mazes that are drawn anew for every task."""
 
 from collections.abc import Callable
 from typing import Any

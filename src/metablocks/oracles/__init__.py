@@ -1,1 +1,1 @@
-"""What exploration can be worth: exact posteriors, and agents that act on them, optimally or not."""
+"""What exploration can be worth: exact posteriors, and agents that act on them, well or not."""

@@ -1,7 +1,7 @@
-"""Agents for Bernoulli bandits that count what every arm has paid; among them the Bayes-optimal one.
+"""Agents for Bernoulli bandits that count what every arm has paid, the Bayes-optimal one too.
 
-Under p_i ~ U[0, 1] the belief after s_i successes and f_i failures is Beta(1 + s_i, 1 + f_i), so the
-counts are all there is to remember: phi = (s, f).
+Under p_i ~ U[0, 1] the belief after s_i successes and f_i failures is Beta(1 + s_i, 1 + f_i), so
+the counts are all there is to remember: phi = (s, f).
 """
 
 import itertools
