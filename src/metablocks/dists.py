@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from metablocks.types import Key
 
@@ -88,3 +88,32 @@ class TanhNormal(eqx.Module):
 def log_tanh_slope(u: Float[Array, " d"]) -> Float[Array, " d"]:
     """log d tanh(u) / du = 2 (log 2 - u - softplus(-2u)), stable for every u."""
     return 2.0 * (jnp.log(2.0) - u - jax.nn.softplus(-2.0 * u))
+
+
+class Categorical(eqx.Module):
+    """One of n, with probabilities softmax(logits)."""
+
+    logits: Float[Array, " n"]
+
+    def sample(self, key: Key) -> Int[Array, ""]:
+        """An index."""
+        return jr.categorical(key, self.logits)
+
+    def log_prob(self, value: Int[Array, ""]) -> Float[Array, ""]:
+        """log softmax(logits)[value]."""
+        return jax.nn.log_softmax(self.logits)[value]
+
+    def entropy(self) -> Float[Array, ""]:
+        """-sum_i p_i log p_i, in nats."""
+        log_probs = jax.nn.log_softmax(self.logits)
+        return -jnp.sum(jnp.exp(log_probs) * log_probs)
+
+    def kl(self, other: "Categorical") -> Float[Array, ""]:
+        """KL(self || other) = sum_i p_i log(p_i / q_i), in nats."""
+        log_probs = jax.nn.log_softmax(self.logits)
+        gap = log_probs - jax.nn.log_softmax(other.logits)
+        return jnp.sum(jnp.exp(log_probs) * gap)
+
+    def mode(self) -> Int[Array, ""]:
+        """The most likely index."""
+        return jnp.argmax(self.logits)

@@ -2,8 +2,9 @@
 
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import optax
-from jaxtyping import Array, Bool, Int, PyTree
+from jaxtyping import Array, Bool, Int, PRNGKeyArray, PyTree
 
 
 def take(tree: PyTree, index: Int[Array, "..."]) -> PyTree:
@@ -40,6 +41,22 @@ def descend(
     """One optimiser step: the new parameters and the new optimiser state."""
     updates, opt_state = optimiser.update(grads, opt_state, params)
     return optax.apply_updates(params, updates), opt_state
+
+
+def minibatches(
+    size: int, *, epochs: int, num: int, key: PRNGKeyArray
+) -> Int[Array, "steps batch"]:
+    """Row numbers for `epochs` passes over `size` rows in `num` parts, shuffled in every pass.
+
+    Returns [epochs * num, size // num]; in a pass every row comes once.
+
+    Raises:
+        ValueError: the rows cannot be shared out evenly.
+    """
+    if size % num:
+        raise ValueError(f"{size} rows cannot be shared out into {num} equal minibatches")
+    order = jax.vmap(lambda key: jr.permutation(key, size))(jr.split(key, epochs))
+    return order.reshape(epochs * num, size // num)
 
 
 def all_finite(tree: PyTree) -> Array:

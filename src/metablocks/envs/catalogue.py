@@ -1,6 +1,10 @@
 """The benchmarks that recipes name on their command line."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+from gymnax.environments import spaces
 
 from metablocks.envs.bandit import bernoulli_bandit
 from metablocks.envs.gridworld import gridworld, maze
@@ -18,6 +22,7 @@ BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
     "cheetah-dir": cheetah_direction,
     "pendulum": pendulum,
     "bandit": bernoulli_bandit,
+    "bandit-100": partial(bernoulli_bandit, pulls=100),
     "tabular-mdp": random_mdp,
     "gridworld": gridworld,
     "maze": maze,
@@ -33,6 +38,28 @@ def benchmark(name: str) -> Benchmark:
     if name not in BENCHMARKS:
         raise ValueError(f"no benchmark {name!r}; choose one of {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]()
+
+
+class Interface(NamedTuple):
+    """What a network must know of a benchmark."""
+
+    obs_size: int
+    """Length of the observation."""
+    num_actions: int
+    """How many actions there are, or the length of a real action."""
+    discrete: bool
+    """Which of the two."""
+
+
+def interface(benchmark: Benchmark) -> Interface:
+    """The sizes of a benchmark with observations [obs_size], discrete actions or not."""
+    env = benchmark.env
+    params = env.default_params
+    obs_size = env.observation_space(params).shape[0]
+    actions = env.action_space(params)
+    if isinstance(actions, spaces.Discrete):
+        return Interface(obs_size, int(actions.n), True)
+    return Interface(obs_size, actions.shape[0], False)
 
 
 def sizes(benchmark: Benchmark) -> tuple[int, int]:

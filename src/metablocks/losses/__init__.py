@@ -1,8 +1,13 @@
 """Equations: losses and returns for one transition or one trajectory, never reduced."""
 
 from metablocks.losses.bottleneck import bottleneck_loss as bottleneck_loss
+from metablocks.losses.policy_gradient import policy_gradient_loss as policy_gradient_loss
+from metablocks.losses.policy_gradient import ppo_clip_loss as ppo_clip_loss
+from metablocks.losses.policy_gradient import standardised as standardised
+from metablocks.losses.policy_gradient import value_loss as value_loss
 from metablocks.losses.returns import discounted_returns as discounted_returns
 from metablocks.losses.returns import discounts as discounts
+from metablocks.losses.returns import generalised_advantages as generalised_advantages
 from metablocks.losses.soft_actor_critic import critic_loss as critic_loss
 from metablocks.losses.soft_actor_critic import policy_loss as policy_loss
 from metablocks.losses.soft_actor_critic import sac_losses as sac_losses

@@ -28,3 +28,31 @@ def discounted_returns(
 
     _, g = jax.lax.scan(backwards, bootstrap, (r_t, discount_t), reverse=True)
     return g
+
+
+def generalised_advantages(
+    r_t: Float[Array, " T"],
+    discount_t: Float[Array, " T"],
+    v_tm1: Float[Array, " T"],
+    *,
+    lam: float,
+    bootstrap: Float[Array, ""],
+) -> Float[Array, " T"]:
+    """Exponentially weighted sums of the temporal-difference errors.
+
+        A_t = delta_t + discount_t lam A_{t+1},    delta_t = r_t + discount_t V_{t+1} - V_t
+
+    The array `discount_t` says what a return is: cut at episode ends it is the episode's; never
+    cut, with the trial's end as the last step, it is the *trial's*, so that what is learned in one
+    episode earns the reward of the next (RL2).
+
+    Args:
+        v_tm1: V of the states that the steps start from.
+        lam: 0 trusts V after one step, 1 not at all.
+        bootstrap: V_T of the state after the last step; 0 where the last step ends everything.
+
+    Schulman et al. 2016, equation (16), https://arxiv.org/abs/1506.02438.
+    """
+    v_t = jnp.append(v_tm1[1:], bootstrap)
+    delta = r_t + discount_t * v_t - v_tm1
+    return discounted_returns(delta, lam * discount_t, bootstrap=jnp.zeros_like(bootstrap))

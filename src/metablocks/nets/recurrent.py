@@ -1,0 +1,135 @@
+"""Networks with a memory: one step at a time, or over a whole trial at once."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float
+
+from metablocks.dists import Categorical, DiagNormal
+from metablocks.types import Key, TimeStep
+
+
+class GRU(eqx.Module):
+    """A gated recurrent unit.
+
+        r, u = sigmoid(W_r x + U_r h + b_r), sigmoid(W_u x + U_u h + b_u)
+        n = tanh(W_n x + b_n + r * (U_n h + c_n))
+        h' = (1 - u) * n + u * h
+
+    Cho et al. 2014, https://arxiv.org/abs/1406.1078, with the reset gate after the product.
+    Unrolling equals stepping, and is faster: what the gates make of the inputs does not wait for h.
+    """
+
+    inputs: eqx.nn.Linear
+    memory: Float[Array, "gates h"]
+    bias_n: Float[Array, " h"]
+
+    def __init__(self, in_size: int, size: int, *, key: Key):
+        k_inputs, k_memory = jr.split(key)
+        self.inputs = eqx.nn.Linear(in_size, 3 * size, key=k_inputs)
+        self.memory = jnp.concatenate(
+            [jax.nn.initializers.orthogonal()(k, (size, size)) for k in jr.split(k_memory, 3)]
+        )
+        self.bias_n = jnp.zeros(size)
+
+    def init(self) -> Float[Array, " h"]:
+        """The memory of nothing: zeros."""
+        return jnp.zeros_like(self.bias_n)
+
+    def __call__(self, h: Float[Array, " h"], x: Float[Array, " x"]) -> Float[Array, " h"]:
+        return self._gated(h, self.inputs(x))
+
+    def unroll(
+        self, h: Float[Array, " h"], xs: Float[Array, "T x"]
+    ) -> tuple[Float[Array, " h"], Float[Array, "T h"]]:
+        """The last memory, and the memory after every input."""
+
+        def step(h, gates):
+            h = self._gated(h, gates)
+            return h, h
+
+        return jax.lax.scan(step, h, jax.vmap(self.inputs)(xs))
+
+    def _gated(self, h: Float[Array, " h"], gates: Float[Array, " gates"]) -> Float[Array, " h"]:
+        x_r, x_u, x_n = jnp.split(gates, 3)
+        h_r, h_u, h_n = jnp.split(self.memory @ h, 3)
+        r, u = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_u + h_u)
+        return (1.0 - u) * jnp.tanh(x_n + r * (h_n + self.bias_n)) + u * h
+
+
+class Head(eqx.Module):
+    """A linear map from features to a distribution over actions, near the same for all at first.
+
+    Args:
+        discrete: whether `num_actions` counts the actions, or the entries of a real vector, whose
+            distribution is N(mu(x), sigma^2) with a sigma of its own.
+    """
+
+    linear: eqx.nn.Linear
+    log_scale: Float[Array, " d"] | None
+
+    def __init__(self, in_size: int, num_actions: int, *, discrete: bool, key: Key):
+        linear = eqx.nn.Linear(in_size, num_actions, key=key)
+        self.linear = eqx.tree_at(lambda net: net.weight, linear, replace_fn=lambda w: 0.01 * w)
+        self.log_scale = None if discrete else jnp.zeros(num_actions)
+
+    def __call__(self, x: Float[Array, " x"]) -> Categorical | DiagNormal:
+        if self.log_scale is None:
+            return Categorical(self.linear(x))
+        return DiagNormal(self.linear(x), jnp.exp(self.log_scale))
+
+
+def step_features(
+    timestep: TimeStep, num_actions: int, *, discrete: bool
+) -> Float[Array, " features"]:
+    """(s_t, a_{t-1}, r_{t-1}, whether an episode starts here), concatenated: RL2's input."""
+    previous = timestep.prev_action
+    action = jax.nn.one_hot(previous, num_actions) if discrete else previous
+    flags = [timestep.prev_reward[None], timestep.first[None].astype(jnp.float32)]
+    return jnp.concatenate([timestep.obs, action, *flags])
+
+
+class RecurrentActorCritic(eqx.Module):
+    """pi(a | h_t) and V(h_t), where h_t = GRU(h_{t-1}, (s_t, a_{t-1}, r_{t-1}, first_t)).
+
+    The memory is reset between trials only, which is up to the caller: `init` is the memory of a
+    new task. Duan et al. 2016, https://arxiv.org/abs/1611.02779.
+    """
+
+    gru: GRU
+    policy: Head
+    value: eqx.nn.Linear
+    num_actions: int = eqx.field(static=True)
+    discrete: bool = eqx.field(static=True)
+
+    def __init__(self, obs_size: int, num_actions: int, *, discrete: bool, width: int, key: Key):
+        k_gru, k_policy, k_value = jr.split(key, 3)
+        self.gru = GRU(obs_size + num_actions + 2, width, key=k_gru)
+        self.policy = Head(width, num_actions, discrete=discrete, key=k_policy)
+        self.value = eqx.nn.Linear(width, 1, key=k_value)
+        self.num_actions, self.discrete = num_actions, discrete
+
+    def init(self) -> Float[Array, " h"]:
+        """The memory of a new task."""
+        return self.gru.init()
+
+    def step(self, h: Float[Array, " h"], timestep: TimeStep) -> tuple[Array, tuple[Any, Array]]:
+        """The memory after this step, and (pi, V) at it."""
+        h = self.gru(h, self._features(timestep))
+        return h, self._heads(h)
+
+    def unroll(
+        self, h: Float[Array, " h"], timesteps: TimeStep
+    ) -> tuple[Array, tuple[Any, Float[Array, " T"]]]:
+        """The same over steps [T]: the last memory, and (pi, V) at every step."""
+        h, hs = self.gru.unroll(h, jax.vmap(self._features)(timesteps))
+        return h, jax.vmap(self._heads)(hs)
+
+    def _features(self, timestep: TimeStep) -> Float[Array, " features"]:
+        return step_features(timestep, self.num_actions, discrete=self.discrete)
+
+    def _heads(self, h: Float[Array, " h"]) -> tuple[Any, Float[Array, ""]]:
+        return self.policy(h), self.value(h)[0]
