@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import optax
 
-from metablocks.collection import new_trials
+from metablocks.collection import OnPolicyConfig, new_trials
 from metablocks.envs import catalogue
 from metablocks.experiment import RunConfig, main, presets
 from metablocks.losses import generalised_advantages, ppo_clip_loss, standardised, value_loss
@@ -31,7 +31,7 @@ from metablocks.types import Agent, Benchmark, Learner
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(RunConfig):
+class Config(RunConfig, OnPolicyConfig):
     """The numbers of a preset."""
 
     benchmark: Literal[
@@ -39,40 +39,10 @@ class Config(RunConfig):
         "cheetah-dir", "cheetah-vel", "pendulum", "cartpole",
     ]  # fmt: skip
     """The tasks, p(T)."""
-    eval_mode: Literal["deterministic", "stochastic"] = "deterministic"
-    """Whether the evaluated policy acts by its mode or by a sample."""
-    meta_batch: int = 256
-    """New tasks of an update, one trial in each."""
-    trial_episodes: int = 1
-    """Episodes of a training trial."""
     explore_episodes: int = 0
     """E-RL2: first episodes of a trial whose rewards earn no credit."""
     width: int = 64
     """Units of the memory h."""
-    epochs: int = 4
-    """Passes over an update's trials."""
-    minibatches: int = 4
-    """Gradient steps of a pass."""
-    lr: float = 1e-3
-    """Adam's step size."""
-    lr_end: float = 0.1
-    """Share of it that is left at the end, linearly."""
-    max_grad_norm: float = 0.5
-    """Longer gradients are scaled down to this norm."""
-    epsilon: float = 0.2
-    """PPO's clip."""
-    gamma: float = 0.95
-    """Discount, over the trial."""
-    lam: float = 0.95
-    """Weight of later temporal-difference errors in an advantage."""
-    value_coef: float = 0.5
-    """Weight of the value's loss, c_V."""
-    entropy_coef: float = 0.05
-    """Weight of the policy's entropy, c_H, at first."""
-    entropy_end: float = 0.04
-    """Share of it that is left at the end, linearly."""
-    reward_scale: float = 1.0
-    """Factor on the rewards that are learned from."""
 
 
 class State(NamedTuple):

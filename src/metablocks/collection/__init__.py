@@ -4,4 +4,5 @@ from metablocks.collection.off_policy import Collection as Collection
 from metablocks.collection.off_policy import OffPolicyConfig as OffPolicyConfig
 from metablocks.collection.off_policy import TaskData as TaskData
 from metablocks.collection.off_policy import off_policy as off_policy
+from metablocks.collection.on_policy import OnPolicyConfig as OnPolicyConfig
 from metablocks.collection.on_policy import new_trials as new_trials

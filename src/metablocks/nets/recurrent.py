@@ -6,9 +6,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
-from metablocks.dists import Categorical, DiagNormal
+from metablocks.nets.actor_critic import Head
+from metablocks.nets.features import step_features
 from metablocks.types import Key, TimeStep
 
 
@@ -43,53 +44,23 @@ class GRU(eqx.Module):
         return self._gated(h, self.inputs(x))
 
     def unroll(
-        self, h: Float[Array, " h"], xs: Float[Array, "T x"]
+        self, h: Float[Array, " h"], xs: Float[Array, "T x"], mask: Bool[Array, " T"] | None = None
     ) -> tuple[Float[Array, " h"], Float[Array, "T h"]]:
-        """The last memory, and the memory after every input."""
+        """The last memory, and the memory after every input; a masked one changes nothing."""
+        mask = jnp.ones(len(xs), bool) if mask is None else mask
 
-        def step(h, gates):
-            h = self._gated(h, gates)
+        def step(h, row):
+            gates, keep = row
+            h = jnp.where(keep, self._gated(h, gates), h)
             return h, h
 
-        return jax.lax.scan(step, h, jax.vmap(self.inputs)(xs))
+        return jax.lax.scan(step, h, (jax.vmap(self.inputs)(xs), mask))
 
     def _gated(self, h: Float[Array, " h"], gates: Float[Array, " gates"]) -> Float[Array, " h"]:
         x_r, x_u, x_n = jnp.split(gates, 3)
         h_r, h_u, h_n = jnp.split(self.memory @ h, 3)
         r, u = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_u + h_u)
         return (1.0 - u) * jnp.tanh(x_n + r * (h_n + self.bias_n)) + u * h
-
-
-class Head(eqx.Module):
-    """A linear map from features to a distribution over actions, near the same for all at first.
-
-    Args:
-        discrete: whether `num_actions` counts the actions, or the entries of a real vector, whose
-            distribution is N(mu(x), sigma^2) with a sigma of its own.
-    """
-
-    linear: eqx.nn.Linear
-    log_scale: Float[Array, " d"] | None
-
-    def __init__(self, in_size: int, num_actions: int, *, discrete: bool, key: Key):
-        linear = eqx.nn.Linear(in_size, num_actions, key=key)
-        self.linear = eqx.tree_at(lambda net: net.weight, linear, replace_fn=lambda w: 0.01 * w)
-        self.log_scale = None if discrete else jnp.zeros(num_actions)
-
-    def __call__(self, x: Float[Array, " x"]) -> Categorical | DiagNormal:
-        if self.log_scale is None:
-            return Categorical(self.linear(x))
-        return DiagNormal(self.linear(x), jnp.exp(self.log_scale))
-
-
-def step_features(
-    timestep: TimeStep, num_actions: int, *, discrete: bool
-) -> Float[Array, " features"]:
-    """(s_t, a_{t-1}, r_{t-1}, whether an episode starts here), concatenated: RL2's input."""
-    previous = timestep.prev_action
-    action = jax.nn.one_hot(previous, num_actions) if discrete else previous
-    flags = [timestep.prev_reward[None], timestep.first[None].astype(jnp.float32)]
-    return jnp.concatenate([timestep.obs, action, *flags])
 
 
 class RecurrentActorCritic(eqx.Module):

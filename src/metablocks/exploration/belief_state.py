@@ -1,0 +1,60 @@
+"""Act on what is believed now: the agent of a Bayes-adaptive MDP."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from metablocks.trees import where
+from metablocks.types import Agent, Key, Theta, TimeStep
+
+
+class BeliefState(NamedTuple):
+    """phi of an agent that acts on its belief."""
+
+    memory: Any
+    """The encoder's summary of all data so far."""
+    acted: Bool[Array, ""]
+    """Whether there is a step since, which the next time step tells the outcome of."""
+
+
+def belief_agent(
+    encoder: Callable[[Theta], Any],
+    row: Callable[[Array, Array, Array], Float[Array, " c"]],
+    act: Callable[[Theta, Any, TimeStep, Key], tuple[Array, dict[str, Array]]],
+) -> Agent:
+    """The agent that folds every step into its belief and acts on the belief itself.
+
+        q_t = q(m | c_1, ..., c_t),  c_t = (a_{t-1}, s_t, r_{t-1}),    a_t ~ pi_theta(. | s_t, q_t)
+
+    An episode's last step is folded in by `adapt`, which sees where it led; `act` would see the
+    start of the next episode instead. Zintgraf et al. 2020, https://arxiv.org/abs/1910.08348.
+
+    Args:
+        encoder: theta -> an encoder with `init() -> memory`, `update(memory, context [N, c], mask)`
+            and `posterior(memory) -> q`.
+        row: (action, next observation, reward) -> what the encoder sees of a step, [c].
+        act: (theta, q, timestep, key) -> (action, extras).
+    """
+
+    def fold(theta: Theta, memory: Any, c: Array) -> Any:
+        return encoder(theta).update(memory, c[None], jnp.ones(1, bool))
+
+    def prior(theta: Theta, key: Key) -> BeliefState:
+        return BeliefState(encoder(theta).init(), jnp.array(False))
+
+    def step(theta: Theta, phi: BeliefState, timestep: TimeStep, key: Key):
+        c = row(timestep.prev_action, timestep.obs, timestep.prev_reward)
+        memory = where(phi.acted, fold(theta, phi.memory, c), phi.memory)
+        q = encoder(theta).posterior(memory)
+        action, extras = act(theta, q, timestep, key)
+        return action, extras, BeliefState(memory, jnp.array(True))
+
+    def adapt(theta: Theta, phi: BeliefState, trajectories: Any, key: Key) -> BeliefState:
+        last = jax.tree.map(lambda leaf: leaf[0, -1], trajectories)
+        c = row(last.action, last.next_obs, last.reward)
+        return BeliefState(fold(theta, phi.memory, c), jnp.array(False))
+
+    return Agent(prior=prior, act=step, adapt=adapt)
