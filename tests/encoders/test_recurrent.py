@@ -17,7 +17,7 @@ def test_memory_equals_a_loop_over_kept_rows():
     (embed,) = ENCODER.embed
     for c, keep in zip(CONTEXT, mask, strict=True):
         row = np.maximum(embed(c), 0.0)
-        h = ENCODER.cell(row, h) if keep else h
+        h = ENCODER.gru(h, row) if keep else h
     np.testing.assert_allclose(ENCODER.update(ENCODER.init(), CONTEXT, mask), h, rtol=1e-5)
     mean, log_scale = np.split(ENCODER.head.weight @ h, 2)
     q = ENCODER.posterior(h)
@@ -31,4 +31,4 @@ def test_plain_grad_works_through_the_scan():
         return (encoder.posterior(memory).mean ** 2).sum()
 
     grads = jax.grad(loss)(ENCODER)
-    assert (grads.cell.weight_ih != 0).any() and (grads.head.weight[:2] != 0).any()
+    assert (grads.gru.memory != 0).any() and (grads.head.weight[:2] != 0).any()

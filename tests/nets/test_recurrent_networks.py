@@ -1,0 +1,79 @@
+"""Unrolling equals stepping; the memory goes through episode ends; the GRU is the GRU."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from metablocks.nets import GRU, ActorCritic, RecurrentActorCritic
+from metablocks.types import TimeStep
+
+T = 5
+
+
+def timesteps(key, discrete):
+    k_obs, k_action, k_reward = jr.split(key, 3)
+    actions = jr.randint(k_action, (T,), 0, 3) if discrete else jr.normal(k_action, (T, 3))
+    first = jnp.array([True, False, False, True, False])
+    return jax.vmap(TimeStep)(jr.normal(k_obs, (T, 2)), actions, jr.normal(k_reward, (T,)), first)
+
+
+def test_the_gru_is_its_equation():
+    gru = GRU(2, 3, key=jr.key(0))
+    h, x = jnp.array([0.1, -0.5, 0.9]), jnp.array([1.0, -2.0])
+    w, b, u = np.asarray(gru.inputs.weight), np.asarray(gru.inputs.bias), np.asarray(gru.memory)
+
+    def sigmoid(v):
+        return 1 / (1 + np.exp(-v))
+
+    rows = [slice(0, 3), slice(3, 6), slice(6, 9)]
+    wx, uh = [w[r] @ x + b[r] for r in rows], [u[r] @ h for r in rows]
+    reset, keep = sigmoid(wx[0] + uh[0]), sigmoid(wx[1] + uh[1])
+    new = np.tanh(wx[2] + reset * (uh[2] + np.asarray(gru.bias_n)))
+    np.testing.assert_allclose(gru(h, x), (1 - keep) * new + keep * h, rtol=1e-5)
+
+
+def test_a_masked_input_changes_nothing():
+    gru = GRU(2, 3, key=jr.key(0))
+    xs, mask = jr.normal(jr.key(1), (T, 2)), jnp.array([True, False, True, False, False])
+    last, hs = gru.unroll(gru.init(), xs, mask)
+    kept, _ = gru.unroll(gru.init(), xs[jnp.array([0, 2])])
+    np.testing.assert_allclose(last, kept, rtol=1e-6)
+    np.testing.assert_array_equal(hs[0], hs[1])
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_unrolling_equals_stepping(discrete):
+    net = RecurrentActorCritic(2, 3, discrete=discrete, width=4, key=jr.key(0))
+    steps = timesteps(jr.key(1), discrete)
+    last, (pis, values) = net.unroll(net.init(), steps)
+    h = net.init()
+    for t in range(T):
+        h, (pi, value) = net.step(h, jax.tree.map(lambda leaf, t=t: leaf[t], steps))
+        np.testing.assert_allclose(value, values[t], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            pi.mode(), jax.tree.map(lambda leaf, t=t: leaf[t], pis).mode(), rtol=1e-5, atol=1e-6
+        )
+    np.testing.assert_allclose(h, last, rtol=1e-5, atol=1e-6)
+
+
+def test_the_memory_goes_through_an_episode_s_end():
+    net = RecurrentActorCritic(2, 3, discrete=True, width=4, key=jr.key(0))
+    steps = timesteps(jr.key(1), True)
+
+    def last_value(first_obs):
+        changed = jax.vmap(TimeStep)(
+            steps.obs.at[0].set(first_obs), steps.prev_action, steps.prev_reward, steps.first
+        )
+        return net.unroll(net.init(), changed)[1][1][-1]
+
+    assert (jax.grad(last_value)(steps.obs[0]) != 0).all()  # step 3 starts a new episode
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_at_first_the_policy_prefers_hardly_anything(discrete):
+    net = ActorCritic(4, 3, discrete=discrete, hidden=(8,), key=jr.key(0))
+    pi, value = net(10.0 * jr.normal(jr.key(1), (4,)))
+    assert value.shape == ()
+    assert float(jnp.abs(pi.logits if discrete else pi.mean).max()) < 0.5
