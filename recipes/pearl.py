@@ -9,9 +9,10 @@ Rakelly, Zhou, Quillen, Finn, Levine 2019, https://arxiv.org/abs/1903.08254.
     policy:      min E_T E_{z ~ q(z|c)} [ alpha log pi(a | s, sg z) - Q(s, a, sg z) ]            (4)
 
 The context c comes from recent data, the batch (s, a, r, s') from all data. The encoder learns from
-the critic and the KL only. Published: twin Q and V with alpha = 1; here twin Q with slow copies and
-no V, one gradient step on the sum of all losses, and a KL averaged over tasks (theirs is summed, so
-beta here is their kl_lambda times meta_batch).
+the critic and the KL only. Published: twin Q and V with alpha = 1, and a small penalty on the
+policy's outputs; here twin Q with slow copies and no V, and one gradient step on the sum of all
+losses. The KL is averaged over tasks, theirs is summed, beside squared errors without the 1/2: beta
+here is their kl_lambda times meta_batch / 2.
 """
 
 import dataclasses
@@ -61,7 +62,7 @@ class Config(RunConfig, OffPolicyConfig):
     """What the encoder learns from: the critic's loss, or predicting rewards and next states."""
     bottleneck: bool = True
     """Off: z is the posterior's mean, and there is no KL."""
-    kl_coef: float = 1.6
+    kl_coef: float = 0.8
     """Weight beta of the KL in nats."""
     z_size: int = 5
     """Dimensions of z."""
