@@ -48,6 +48,4 @@ def test_a_learned_prior_is_the_belief_of_no_data():
 
 def test_the_law_of_agents():
     benchmark = gridworld(size=3, horizon=HORIZON)
-    laws.agent_preserves_structure(
-        AGENT, benchmark, THETA, shots=1, num_steps=HORIZON, examples=1
-    )
+    laws.agent_preserves_structure(AGENT, benchmark, THETA, shots=1, num_steps=HORIZON, examples=1)

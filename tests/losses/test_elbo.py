@@ -39,9 +39,9 @@ def test_both_ends_of_a_link_get_the_gradient():
 
 def test_the_reconstruction_is_the_expected_loss_of_a_draw():
     q = chain(2)
-    losses = jax.vmap(
-        lambda key: reconstruction_losses(q, lambda z: 0.5 * jnp.sum(z**2), key=key)
-    )(jr.split(jr.key(3), 20_000))
+    losses = jax.vmap(lambda key: reconstruction_losses(q, lambda z: 0.5 * jnp.sum(z**2), key=key))(
+        jr.split(jr.key(3), 20_000)
+    )
     expected = 0.5 * (q.mean**2 + q.scale**2).sum(axis=1)
     np.testing.assert_allclose(losses.mean(axis=0), expected, rtol=0.03)
 

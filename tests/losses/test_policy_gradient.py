@@ -30,9 +30,7 @@ def test_advantages_equal_a_double_loop(lam):
     given = trial(0)
     r, discount, v, last = map(np.asarray, given)
     delta = r + discount * np.append(v[1:], last) - v
-    expected = [
-        sum(np.prod(lam * discount[t:k]) * delta[k] for k in range(t, T)) for t in range(T)
-    ]
+    expected = [sum(np.prod(lam * discount[t:k]) * delta[k] for k in range(t, T)) for t in range(T)]
     got = generalised_advantages(*given[:3], lam=lam, bootstrap=given[3])
     np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 

@@ -1,9 +1,6 @@
 """PEARL's recipe: every option learns on a world of a few steps, and the learner keeps its laws."""
 
 import dataclasses
-import importlib.util
-import sys
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +12,6 @@ from metablocks.evaluate import adaptation_curve
 from metablocks.experiment import presets
 from metablocks.trees import all_finite
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "pearl.py"
 TINY = {
     "num_updates": 3, "num_train_tasks": 2, "tasks_per_update": 1, "trial_episodes": 2,
     "explore_episodes": 2, "informed": 0.5, "explored_context": 0.5, "grad_steps": 2,
@@ -25,12 +21,8 @@ TINY = {
 
 
 @pytest.fixture(scope="module")
-def pearl():
-    spec = importlib.util.spec_from_file_location("pearl", RECIPE)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["pearl"] = module
-    spec.loader.exec_module(module)
-    return module
+def pearl(load):
+    return load("pearl")
 
 
 @pytest.fixture(scope="module")

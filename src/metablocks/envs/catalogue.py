@@ -8,7 +8,7 @@ from gymnax.environments import spaces
 
 from metablocks.envs.bandit import bernoulli_bandit
 from metablocks.envs.gridworld import gridworld, maze
-from metablocks.envs.gymnax_tasks import pendulum
+from metablocks.envs.gymnax_tasks import cartpole, pendulum
 from metablocks.envs.half_cheetah import cheetah_direction, cheetah_velocity
 from metablocks.envs.point_goal import dense_square, navigation, sparse_semicircle
 from metablocks.envs.tabular import random_mdp
@@ -21,6 +21,7 @@ BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
     "cheetah-vel": cheetah_velocity,
     "cheetah-dir": cheetah_direction,
     "pendulum": pendulum,
+    "cartpole": cartpole,
     "bandit": bernoulli_bandit,
     "bandit-100": partial(bernoulli_bandit, pulls=100),
     "tabular-mdp": random_mdp,

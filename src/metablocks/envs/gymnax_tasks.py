@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import jax.random as jr
 from gymnax.environments import environment, spaces
+from gymnax.environments.classic_control.cartpole import CartPole
 from gymnax.environments.classic_control.pendulum import Pendulum
 from jaxtyping import Array, Float
 
@@ -78,18 +79,33 @@ def pendulum(*, horizon: int = 200, spread: float = 1.5) -> Benchmark:
     Raises:
         ValueError: spread is not above 1.
     """
+    return _spread(Pendulum(), ("m", "l", "g"), horizon=horizon, spread=spread)
+
+
+def cartpole(*, horizon: int = 200, spread: float = 2.0) -> Benchmark:
+    """gymnax's CartPole with hidden pole length and force, each its default times
+    spread^U(-1, 1).
+
+    Raises:
+        ValueError: spread is not above 1.
+    """
+    return _spread(CartPole(), ("length", "force_mag"), horizon=horizon, spread=spread)
+
+
+def _spread(
+    env: environment.Environment, names: tuple[str, ...], *, horizon: int, spread: float
+) -> Benchmark:
+    """`env` with the named parameters multiplied by spread^U(-1, 1), independently."""
     if not spread > 1:
         raise ValueError(f"spread must be above 1, got {spread}")
-    env = Pendulum()
     default = env.default_params
-    names = ("m", "l", "g")
 
     def sample(key: Key) -> Task:
         factor = spread ** jr.uniform(key, (len(names),), minval=-1.0, maxval=1.0)
         values = {name: getattr(default, name) * factor[i] for i, name in enumerate(names)}
         return dataclasses.replace(default, **values)
 
-    def descriptor(task: Any) -> Float[Array, " 3"]:
+    def descriptor(task: Any) -> Float[Array, " d"]:
         return jnp.stack([jnp.asarray(getattr(task, name)) for name in names])
 
     return from_params(env, sample, horizon=horizon, descriptor=descriptor)

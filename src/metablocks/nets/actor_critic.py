@@ -92,7 +92,5 @@ class ActorCritic(eqx.Module):
         self.policy = Head(last, num_actions, discrete=discrete, key=k_policy)
         self.value = MLP(in_size, 1, hidden, activation=jnp.tanh, key=k_value)
 
-    def __call__(
-        self, x: Float[Array, " x"]
-    ) -> tuple[Categorical | DiagNormal, Float[Array, ""]]:
+    def __call__(self, x: Float[Array, " x"]) -> tuple[Categorical | DiagNormal, Float[Array, ""]]:
         return self.policy(jnp.tanh(self.body(x))), self.value(x)[0]
