@@ -89,13 +89,24 @@ def cartpole(*, horizon: int = 200, spread: float = 2.0) -> Benchmark:
     Raises:
         ValueError: spread is not above 1.
     """
-    return _spread(CartPole(), ("length", "force_mag"), horizon=horizon, spread=spread)
+
+    def derived(task: Any) -> Task:
+        return dataclasses.replace(task, polemass_length=task.masspole * task.length)
+
+    names = ("length", "force_mag")
+    return _spread(CartPole(), names, horizon=horizon, spread=spread, derived=derived)
 
 
 def _spread(
-    env: environment.Environment, names: tuple[str, ...], *, horizon: int, spread: float
+    env: environment.Environment,
+    names: tuple[str, ...],
+    *,
+    horizon: int,
+    spread: float,
+    derived: Callable[[Any], Task] = lambda task: task,
 ) -> Benchmark:
-    """`env` with the named parameters multiplied by spread^U(-1, 1), independently."""
+    """`env` with the named parameters multiplied by spread^U(-1, 1), independently; `derived`
+    sets what follows from them."""
     if not spread > 1:
         raise ValueError(f"spread must be above 1, got {spread}")
     default = env.default_params
@@ -103,7 +114,7 @@ def _spread(
     def sample(key: Key) -> Task:
         factor = spread ** jr.uniform(key, (len(names),), minval=-1.0, maxval=1.0)
         values = {name: getattr(default, name) * factor[i] for i, name in enumerate(names)}
-        return dataclasses.replace(default, **values)
+        return derived(dataclasses.replace(default, **values))
 
     def descriptor(task: Any) -> Float[Array, " d"]:
         return jnp.stack([jnp.asarray(getattr(task, name)) for name in names])

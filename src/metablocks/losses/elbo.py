@@ -16,8 +16,8 @@ def kl_chain(q: Any, prior: Any) -> Float[Array, " T"]:
 
         KL(q_0 || prior), KL(q_1 || q_0), ..., KL(q_T || q_{T-1})
 
-    `q` holds T + 1 laws, such as `DiagNormal`, along a leading axis. Zintgraf et al. 2019, equation (9),
-    https://arxiv.org/abs/1910.08348; there is no stop-gradient on q_{t-1}.
+    `q` holds T + 1 laws, such as `DiagNormal`, along a leading axis. Zintgraf et al. 2019,
+    equation (9), https://arxiv.org/abs/1910.08348; there is no stop-gradient on q_{t-1}.
     """
     before = jax.tree.map(lambda p, rows: jnp.concatenate([p[None], rows[:-1]]), prior, q)
     return jax.vmap(lambda now, then: now.kl(then).sum())(q, before)
