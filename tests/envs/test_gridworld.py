@@ -111,7 +111,7 @@ def test_a_maze_shows_the_walls_around_and_the_goal_only_from_close_by():
     task = take(benchmark.test(jr.key(3), 1), jnp.array(0))
     walls, goal = np.asarray(task.walls), np.asarray(task.goal)
     for cell in np.argwhere(~walls):
-        obs = np.asarray(benchmark.env.observe(jnp.asarray(cell), task))
+        obs = np.asarray(benchmark.env.seen(jnp.asarray(cell), task))
         x, y = cell
         np.testing.assert_array_equal(obs[:9], walls[x - 1 : x + 2, y - 1 : y + 2].ravel())
         assert obs[9:18].sum() == (np.abs(goal - cell).max() <= 1)

@@ -17,7 +17,7 @@ from metablocks.types import Agent, Benchmark, Key
 Cell = Int[Array, " 2"]
 MOVES = np.array([[0, 0], [0, 1], [1, 0], [0, -1], [-1, 0]])
 """What the actions noop, up, right, down, left add to (x, y)."""
-ACTIONS = np.arange(len(MOVES))
+ACTIONS = tuple(range(len(MOVES)))
 FAR = 1_000_000
 """The distance to what cannot be reached."""
 
@@ -56,7 +56,7 @@ class GridEnv(environment.Environment):
         observe: Callable[[Cell, HiddenGoal], Float[Array, " o"]],
         observation_size: int,
     ):
-        self.size, self.start, self.observe = size, start, observe
+        self.size, self.start, self.seen = size, start, observe
         self.observation_size = observation_size
 
     @property
@@ -69,12 +69,12 @@ class GridEnv(environment.Environment):
         cell = moved(state.cell, action, params.walls)
         reward = jnp.where(jnp.all(cell == params.goal), 1.0, -0.1)
         state = Walker(cell=cell, time=state.time + 1)
-        return self.observe(cell, params), state, reward, jnp.array(False), {"cell": cell}
+        return self.seen(cell, params), state, reward, jnp.array(False), {"cell": cell}
 
     def reset_env(self, key: Key, params: HiddenGoal):
         del key
         cell = jnp.array(self.start, jnp.int32)
-        return self.observe(cell, params), Walker(cell=cell, time=jnp.int32(0))
+        return self.seen(cell, params), Walker(cell=cell, time=jnp.int32(0))
 
     def action_space(self, params: HiddenGoal | None = None) -> spaces.Discrete:
         return spaces.Discrete(len(MOVES))
@@ -113,7 +113,9 @@ def shortest_path_agent(cell_of: Callable[[Any], Cell], task: HiddenGoal) -> Age
     to_goal = distances(task.goal, task.walls)
 
     def act(theta, phi, timestep, key):
-        ends = jax.vmap(moved, (None, 0, None))(cell_of(timestep.obs), ACTIONS, task.walls)
+        ends = jax.vmap(moved, (None, 0, None))(
+            cell_of(timestep.obs), jnp.array(ACTIONS), task.walls
+        )
         return jnp.argmin(to_goal[ends[:, 0], ends[:, 1]]), {}, phi
 
     return Agent(lambda theta, key: None, act, lambda theta, phi, trajectories, key: phi)
