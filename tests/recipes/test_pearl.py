@@ -68,7 +68,7 @@ def test_every_option_learns_and_counts(pearl, tiny, options):
     assert changed(before.theta.sac.log_alpha, after.theta.sac.log_alpha) == [
         cfg.temperature == "automatic"
     ]
-    assert ("kl" in metrics) == cfg.bottleneck
+    assert ("bottleneck" in metrics) == cfg.bottleneck
     episodes = 2 * (cfg.trial_episodes + cfg.explore_episodes) + cfg.trial_episodes
     assert metrics["env_steps"] == episodes * benchmark.horizon
     assert metrics["grad_steps"] == 2

@@ -43,6 +43,8 @@ class RecurrentEncoder(eqx.Module):
         self, memory: Float[Array, " h"], context: Float[Array, "N c"], mask: Bool[Array, " N"]
     ) -> Float[Array, " h"]:
         """The memory after the rows of `context` that `mask` lets through, in their order."""
+        # a masked row may hold anything, and 0 * NaN is NaN, in the gradient too
+        context = jnp.where(mask[:, None], context, 0.0)
         for layer in self.embed:
             context = jax.nn.relu(jax.vmap(layer)(context))
 
