@@ -2,17 +2,17 @@
 
 Rakelly, Zhou, Quillen, Finn, Levine 2019, https://arxiv.org/abs/1903.08254.
 
-    phi = (q, z):   q(z | c) = N(z; 0, I) prod_n N(z; mu(c_n), sigma^2(c_n)),   z ~ q            (2)
+    phi = (q, z):   q(z | c) ~ N(z; 0, I) prod_n N(z; mu(c_n), sigma^2(c_n)),   z ~ q            (2)
 
     encoder, Q:  min E_T E_{z ~ q(z|c)} [ 1/2 (Q(s, a, z) - sg[r + gamma V(s', z)])^2 ]
                      + beta E_T KL( q(z|c) || N(0, I) )                                       (1, 3)
     policy:      min E_T E_{z ~ q(z|c)} [ alpha log pi(a | s, sg z) - Q(s, a, sg z) ]            (4)
 
 The context c comes from recent data, the batch (s, a, r, s') from all data. The encoder learns from
-the critic and the KL only. Published: twin Q and V with alpha = 1, and a small penalty on the
-policy's outputs; here twin Q with slow copies and no V, and one gradient step on the sum of all
-losses. The KL is averaged over tasks, theirs is summed, beside squared errors without the 1/2: beta
-here is their kl_lambda times meta_batch / 2.
+the critic and the KL only. Published: twin Q and V with alpha = 1, a small penalty on the policy's
+outputs, no prior in the product (2); here twin Q with slow copies and no V, and one gradient step
+on the sum of all losses. The KL is averaged over tasks; theirs is summed, beside squared errors
+without the 1/2: beta here is their kl_lambda times meta_batch / 2.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ from metablocks.experiment import RunConfig, main, presets
 from metablocks.exploration import posterior_sampling
 from metablocks.losses import bottleneck_loss, discounts, sac_losses
 from metablocks.nets import SoftActorCritic, TransitionDecoder, TwinCritic
-from metablocks.trees import descend, polyak
+from metablocks.trees import descend, mean_and_sum, polyak
 from metablocks.types import Agent, Benchmark, Learner
 
 ENCODERS = {"product": ProductEncoder, "recurrent": RecurrentEncoder}
@@ -40,14 +40,13 @@ ENCODERS = {"product": ProductEncoder, "recurrent": RecurrentEncoder}
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(RunConfig, OffPolicyConfig):
-    """The numbers of a preset; the defaults are PEARL's published ones for half-cheetah."""
+    """The numbers of a preset; the defaults are PEARL's published ones for half-cheetah, but for
+    the capacity, the initial data and the contexts, of which theirs hold prior episodes only."""
 
     benchmark: Literal["sparse-point-robot", "point-robot", "cheetah-vel", "cheetah-dir"]
     """The tasks, p(T)."""
     eval_mode: Literal["deterministic", "stochastic"] = "deterministic"
     """Whether the evaluated policy acts by its mode or by a sample."""
-    prior_episodes: int = 2
-    """Episodes of any trial that draw z from the prior, before the posterior takes over."""
     grad_steps: int = 2000
     """Gradient steps of an update."""
     meta_batch: int = 16
@@ -61,7 +60,7 @@ class Config(RunConfig, OffPolicyConfig):
     encoder_learns: Literal["critic", "reconstruction"] = "critic"
     """What the encoder learns from: the critic's loss, or predicting rewards and next states."""
     bottleneck: bool = True
-    """Off: z is the posterior's mean, and there is no KL."""
+    """Off: z is the posterior's mean, prior included, and there is no KL."""
     kl_coef: float = 0.8
     """Weight beta of the KL in nats."""
     z_size: int = 5
@@ -107,6 +106,8 @@ class State(NamedTuple):
 
 # fmt: off
 def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
+    if cfg.train_reward == "dense" and cfg.benchmark.startswith("cheetah"):
+        raise ValueError(f"train_reward is dense, but {cfg.benchmark} has but one: leave it out")
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, action_size = catalogue.sizes(benchmark)
     schedule = optax.cosine_decay_schedule(cfg.lr, cfg.num_updates * cfg.grad_steps, cfg.lr_end)
@@ -143,12 +144,11 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
 
         losses = jax.tree.map(jnp.mean, jax.vmap(losses_of)(rows, jr.split(k_sac, cfg.batch)))
         kl = bottleneck_loss(q.kl(standard_normal(cfg.z_size)))
-        return losses | ({"kl": cfg.kl_coef * kl} if cfg.bottleneck else {})
+        return losses | ({"bottleneck": cfg.kl_coef * kl} if cfg.bottleneck else {})
 
     def meta_loss(theta, target, *task_data):
         over_tasks = jax.vmap(task_losses, in_axes=(None, None, 0, 0, 0, 0))
-        losses = jax.tree.map(jnp.mean, over_tasks(theta, target, *task_data))
-        return sum(losses.values()), losses
+        return mean_and_sum(over_tasks(theta, target, *task_data))
 
     # -- learner
     def init(key):
@@ -172,10 +172,9 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
             k_tasks, k_rows, k_context, k_loss = jr.split(key, 4)
             tasks = jr.randint(k_tasks, (cfg.meta_batch,), 0, cfg.num_train_tasks)
             rows = data.batch(seen, tasks, cfg.batch, k_rows)
-            context, mask = data.context(seen, tasks, k_context)
             keys = jr.split(k_loss, cfg.meta_batch)
             grads, losses = jax.grad(meta_loss, has_aux=True)(
-                theta, target, rows, context, mask, keys)
+                theta, target, rows, *data.context(seen, tasks, k_context), keys)
             theta, opt_state = descend(optimiser, theta, opt_state, grads)
             return (theta, polyak(target, theta.sac.critic, tau=cfg.tau), opt_state), losses
 

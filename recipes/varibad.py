@@ -16,35 +16,22 @@ import dataclasses
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
 
-from metablocks import replay
-from metablocks.collection import OnPolicyConfig, new_trials
-from metablocks.dists import DiagNormal, standard_normal
+from metablocks.collection import OnPolicyConfig, draw_trials, keep_trials, new_trials
+from metablocks.dists import standard_normal
 from metablocks.encoders import RecurrentEncoder
 from metablocks.envs import catalogue
 from metablocks.experiment import RunConfig, main, presets
 from metablocks.exploration import belief_agent
-from metablocks.losses import (
-    generalised_advantages,
-    kl_chain,
-    ppo_clip_loss,
-    reconstruction_losses,
-    standardised,
-    value_loss,
-)
-from metablocks.nets import (
-    ActorCritic,
-    CountingRewardDecoder,
-    RewardDecoder,
-    TransitionDecoder,
-    action_vector,
-)
-from metablocks.trees import descend, minibatches, take
+from metablocks.losses import kl_chain, reconstruction_loss
+from metablocks.nets import DECODERS, ActorCritic, action_vector
+from metablocks.ppo import PPOState, ppo
+from metablocks.replay import Replay
+from metablocks.trees import gradient_steps, mean_and_sum, take
 from metablocks.types import Agent, Benchmark, Learner
 
 
@@ -57,6 +44,8 @@ class Config(RunConfig, OnPolicyConfig):
         "cartpole",
     ]  # fmt: skip
     """The tasks, p(T)."""
+    eval_mode: Literal["deterministic", "stochastic"] = "deterministic"
+    """Whether the evaluated policy acts by its mode or by a sample."""
     width: int = 128
     """Width of the policy's and the value's layers."""
     depth: int = 1
@@ -71,8 +60,8 @@ class Config(RunConfig, OnPolicyConfig):
     """Width of the decoder's two layers."""
     kl_coef: float = 0.1
     """Weight c_KL of the KL terms."""
-    vae_lr: float = 1e-2
-    """Adam's step size for encoder and decoder."""
+    vae_lr: float = 3e-3
+    """Adam's step size for encoder and decoder; it falls as the policy's does."""
     vae_steps: int = 6
     """Gradient steps of encoder and decoder in an update."""
     vae_batch: int = 32
@@ -95,9 +84,9 @@ class Theta(NamedTuple):
 
 class State(NamedTuple):
     theta: Theta
-    opt_state: Any
+    ppo: PPOState
     vae_opt_state: Any
-    trials: replay.Replay
+    kept: Replay
 
 
 # fmt: off
@@ -105,154 +94,88 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, num_actions, discrete = catalogue.interface(benchmark)
     num_steps = cfg.trial_episodes * benchmark.horizon
-    steps_per_update = cfg.epochs * cfg.minibatches
-    def annealed(value, steps): return optax.linear_schedule(value, value * cfg.lr_end, steps)
-    optimiser = optax.chain(
-        optax.clip_by_global_norm(cfg.max_grad_norm),
-        optax.adam(annealed(cfg.lr, cfg.num_updates * steps_per_update)))
-    vae_steps = cfg.vae_warmup + cfg.num_updates * cfg.vae_steps
-    vae_optimiser = optax.adam(annealed(cfg.vae_lr, vae_steps))
-    entropy_coef = optax.linear_schedule(
-        cfg.entropy_coef, cfg.entropy_coef * cfg.entropy_end, cfg.num_updates)
+    vae_optimiser = optax.adam(optax.linear_schedule(
+        cfg.vae_lr, cfg.vae_lr * cfg.lr_end, cfg.vae_warmup + cfg.num_updates * cfg.vae_steps))
 
     # -- agent: acts on its belief
     as_vector = partial(action_vector, num_actions=num_actions, discrete=discrete)
 
-    def row(action, next_obs, reward):
+    def context(action, next_obs, reward):
         return jnp.concatenate([as_vector(action), next_obs, reward[None]])
 
-    def seen(q, obs):
+    def features(obs, q):
         return jnp.concatenate([obs, q.mean, 2 * jnp.log(q.scale)])
 
     def acting(choose):
         def act(theta, q, timestep, key):
-            pi, value = theta.policy(seen(q, timestep.obs))
+            pi, value = theta.policy(features(timestep.obs, q))
             action = choose(pi, key)
-            recorded = {"log_prob": pi.log_prob(action), "value": value}
-            return action, recorded | {"mean": q.mean, "scale": q.scale}
+            return action, {"log_prob": pi.log_prob(action), "value": value, "belief": q}
 
-        return belief_agent(lambda theta: theta.encoder, row, act)
+        return belief_agent(lambda theta: theta.encoder, context, act)
 
     collector = acting(lambda pi, key: pi.sample(key))
     agent = collector if cfg.eval_mode == "stochastic" else acting(lambda pi, key: pi.mode())
 
     # -- objective of encoder and decoder: one trial [T]
-    def beliefs(encoder, trial):
-        return encoder.unroll(jax.vmap(row)(trial.action, trial.next_obs, trial.reward))
-
-    def decoder_loss(decoder, trial, z):
-        actions = jax.vmap(as_vector)(trial.action)
-        if cfg.decodes in ("cells", "arms"):
-            places = trial.next_obs if cfg.decodes == "cells" else actions
-            return decoder.trajectory_loss(places, trial.reward, z)
-        rows = eqx.tree_at(lambda trial: trial.action, trial, actions)
-        return jax.vmap(decoder.loss, (0, None))(rows, z).sum()
+    def beliefs(theta, trial):                                                   # q_0, ..., q_T
+        return theta.encoder.unroll(jax.vmap(context)(trial.action, trial.next_obs, trial.reward))
 
     def elbo_losses(theta, trial, key):
-        k_terms, k_z = jr.split(key)
-        q = beliefs(theta.encoder, trial)
-        kl = kl_chain(q, standard_normal(cfg.z_size))
-        if cfg.elbo_terms:
-            q = take(q, jr.choice(k_terms, num_steps + 1, (cfg.elbo_terms,), replace=False))
-        decoded = reconstruction_losses(q, partial(decoder_loss, theta.decoder, trial), key=k_z)
-        return {"reconstruction": (num_steps + 1) * decoded.mean(), "kl": cfg.kl_coef * kl.sum()}
+        q = beliefs(theta, trial)
+        rows = dataclasses.replace(trial, action=jax.vmap(as_vector)(trial.action))
+        unexplained = reconstruction_loss(
+            q, lambda m: jax.vmap(theta.decoder.loss, (0, None))(rows, m).sum(),
+            terms=cfg.elbo_terms or None, key=key)
+        return {"reconstruction": unexplained,
+                "kl": cfg.kl_coef * kl_chain(q, standard_normal(cfg.z_size)).sum()}
 
-    def vae_loss(theta, trials, keys):
-        losses = jax.vmap(elbo_losses, (None, 0, 0))(theta, trials, keys)
-        losses = jax.tree.map(jnp.mean, losses)
-        return sum(losses.values()), losses
+    def improve_beliefs(theta, opt_state, kept, steps, key):
+        def loss(theta, key):
+            k_trials, k_elbo = jr.split(key)
+            trials = draw_trials(kept, num=cfg.vae_batch, key=k_trials)
+            keys = jr.split(k_elbo, cfg.vae_batch)
+            return mean_and_sum(jax.vmap(elbo_losses, (None, 0, 0))(theta, trials, keys))
 
-    # -- objective of the policy: one trial [T]
-    def advantages(trial):
-        discount = jnp.full(num_steps, cfg.gamma)             # never cut: the return of the trial
-        return generalised_advantages(
-            cfg.reward_scale * trial.reward, discount, trial.extras["value"],
-            lam=cfg.lam, bootstrap=jnp.zeros(()))
+        return gradient_steps(loss, vae_optimiser, theta, opt_state, jr.split(key, steps))
 
-    def trial_losses(theta, trial, advantage, target, c_entropy):
-        q = DiagNormal(trial.extras["mean"], trial.extras["scale"])
+    # -- objective of the policy: the return of the trial, given the beliefs
+    def heads(theta, trial):
+        q = trial.extras["belief"]
         if cfg.policy_trains_encoder:
-            q = take(beliefs(theta.encoder, trial), jnp.arange(num_steps))
-        pi, value = jax.vmap(theta.policy)(jax.vmap(seen)(q, trial.timestep.obs))
-        log_prob = jax.vmap(lambda pi, a: pi.log_prob(a))(pi, trial.action)
-        behaviour = trial.extras["log_prob"]
-        return {
-            "policy": ppo_clip_loss(log_prob, behaviour, advantage, epsilon=cfg.epsilon).mean(),
-            "value": cfg.value_coef * value_loss(value, target).mean(),
-            "entropy": -c_entropy * jax.vmap(lambda pi: pi.entropy())(pi).mean()}
+            q = take(beliefs(theta, trial), jnp.arange(num_steps))
+        return jax.vmap(theta.policy)(jax.vmap(features)(trial.timestep.obs, q))
 
-    def meta_loss(theta, *trials_and_c):
-        over_tasks = jax.vmap(trial_losses, in_axes=(None, 0, 0, 0, None))
-        losses = jax.tree.map(jnp.mean, over_tasks(theta, *trials_and_c))
-        return sum(losses.values()), losses
+    policy = ppo(cfg, heads, num_updates=cfg.num_updates)
 
     # -- learner
-    def collected(theta, kept, key):
-        trials = new_trials(
-            collector, benchmark, theta,
-            num=cfg.meta_batch, episodes=cfg.trial_episodes, key=key)
-        lean = eqx.tree_at(lambda trials: trials.extras, trials, {})
-        if kept is None:
-            one = jax.tree.map(lambda leaf: leaf[0], lean)
-            kept = replay.init(one, num_tasks=1, capacity=cfg.vae_capacity)
-        rows = jax.tree.map(lambda leaf: leaf[None], lean)
-        return trials, replay.add(kept, jnp.zeros(1, jnp.int32), rows)
-
-    def vae_updates(theta, opt_state, kept, num, key):
-        def step(learned, key):
-            theta, opt_state = learned
-            k_trials, k_elbo = jr.split(key)
-            trials = replay.sample(kept, jnp.int32(0), num=cfg.vae_batch, key=k_trials)
-            grads, losses = jax.grad(vae_loss, has_aux=True)(
-                theta, trials, jr.split(k_elbo, cfg.vae_batch))
-            return descend(vae_optimiser, theta, opt_state, grads), losses
-
-        return jax.lax.scan(step, (theta, opt_state), jr.split(key, num))
-
     def init(key):
         k_encoder, k_decoder, k_policy, k_trials, k_vae = jr.split(key, 5)
-        c_size = (num_actions + obs_size + 1)
-        sizes = {"z_size": cfg.z_size, "hidden": (cfg.decoder_width,) * 2, "key": k_decoder}
-        decoder = {
-            "cells": lambda: CountingRewardDecoder(obs_size, **sizes),
-            "arms": lambda: CountingRewardDecoder(num_actions, **sizes),
-            "reward": lambda: RewardDecoder(obs_size, num_actions, **sizes),
-            "transition": lambda: TransitionDecoder(obs_size, num_actions, **sizes),
-        }[cfg.decodes]()
-        encoder = RecurrentEncoder(
-            c_size, cfg.z_size, hidden=(cfg.memory,), learned_prior=True, key=k_encoder)
-        policy = ActorCritic(
-            obs_size + 2 * cfg.z_size, num_actions, discrete=discrete,
-            hidden=(cfg.width,) * cfg.depth, key=k_policy)
-        theta = Theta(encoder, decoder, policy)
-        _, kept = collected(theta, None, k_trials)
-        (theta, vae_opt_state), _ = vae_updates(
+        theta = Theta(
+            RecurrentEncoder(num_actions + obs_size + 1, cfg.z_size, hidden=(cfg.memory,),
+                             learned_prior=True, key=k_encoder),
+            DECODERS[cfg.decodes](obs_size, num_actions, z_size=cfg.z_size,
+                                  hidden=(cfg.decoder_width,) * 2, key=k_decoder),
+            ActorCritic(obs_size + 2 * cfg.z_size, num_actions, discrete=discrete,
+                        hidden=(cfg.width,) * cfg.depth, key=k_policy))
+        trials = new_trials(collector, benchmark, cfg, theta, k_trials)
+        kept = keep_trials(None, trials, capacity=cfg.vae_capacity)
+        theta, opt_state, _ = improve_beliefs(
             theta, vae_optimiser.init(theta), kept, cfg.vae_warmup, k_vae)
-        return State(theta, optimiser.init(theta), vae_opt_state, kept)
+        return State(theta, policy.init(theta), opt_state, kept)
 
     def update(state, key):
-        k_collect, k_learn, k_vae = jr.split(key, 3)
-        trials, kept = collected(state.theta, state.trials, k_collect)
-        advantage = jax.vmap(advantages)(trials)
-        target, advantage = advantage + trials.extras["value"], standardised(advantage)
-        updates = state.opt_state[1][0].count // steps_per_update
-
-        def gradient_step(learned, rows):
-            theta, opt_state = learned
-            grads, losses = jax.grad(meta_loss, has_aux=True)(
-                theta, *take((trials, advantage, target), rows), entropy_coef(updates))
-            return descend(optimiser, theta, opt_state, grads), losses
-
-        batches = minibatches(
-            cfg.meta_batch, epochs=cfg.epochs, num=cfg.minibatches, key=k_learn)
-        (theta, opt_state), losses = jax.lax.scan(gradient_step, state[:2], batches)
-        (theta, vae_opt_state), vae_losses = vae_updates(
+        k_collect, k_policy, k_vae = jr.split(key, 3)
+        trials = new_trials(collector, benchmark, cfg, state.theta, k_collect)
+        kept = keep_trials(state.kept, trials, capacity=cfg.vae_capacity)
+        theta, learned, losses = policy.improve(
+            state.theta, state.ppo, trials, trials.reward, k_policy)
+        theta, opt_state, vae_losses = improve_beliefs(
             theta, state.vae_opt_state, kept, cfg.vae_steps, k_vae)
-        metrics = {name: loss.mean() for name, loss in (losses | vae_losses).items()}
-        metrics["return"] = trials.reward.sum(axis=1).mean()
+        metrics = losses | vae_losses | {"return": trials.reward.sum(axis=1).mean()}
         metrics["env_steps"] = kept.added.sum() * num_steps
-        metrics["grad_steps"] = opt_state[1][0].count + vae_opt_state[0].count
-        return State(theta, opt_state, vae_opt_state, kept), metrics
+        metrics["grad_steps"] = learned.opt_state[1][0].count + opt_state[0].count
+        return State(theta, learned, opt_state, kept), metrics
 
     return Learner(init, update), agent, benchmark
 

@@ -8,12 +8,13 @@ import pytest
 
 from metablocks.collection import OffPolicyConfig, off_policy
 from metablocks.envs.point_goal import sparse_semicircle
+from metablocks.trees import take
 from metablocks.types import Agent
 
 HORIZON, TASKS, EPISODES = 4, 3, 2
 SIZES = {
     "num_train_tasks": TASKS, "tasks_per_update": 2, "trial_episodes": EPISODES,
-    "context_rows": 6, "capacity": 40,
+    "context_rows": 6, "capacity": 40, "prior_episodes": 1,
 }  # fmt: skip
 BENCHMARK = sparse_semicircle(horizon=HORIZON)
 # phi counts the transitions it was adapted to, and is the action: the rows say what it was
@@ -22,6 +23,17 @@ COUNTING = Agent(
     act=lambda theta, phi, now, key: (phi / 1000, {}, phi),
     adapt=lambda theta, phi, trajectories, key: phi + trajectories.reward.size,
 )
+
+
+def told(rows):
+    """What tells rows of different tasks apart, although all act alike: how far the goal is."""
+    return {float(value) for value in np.asarray(rows.extras["dense_reward"]).ravel()}
+
+
+def held(replay, task):
+    """The rows that a ring holds of a task."""
+    num = int(min(replay.added[task], replay.capacity))
+    return jax.tree.map(lambda ring: ring[task, :num], replay.items)
 
 
 def collection(**options):
@@ -58,8 +70,8 @@ def test_exploration_is_the_same_actions_in_every_task():
     assert actions.shape[1] == 3 * HORIZON
     np.testing.assert_array_equal(actions[0], actions[1])
     assert np.abs(actions).max() > 0.1
-    held = actions[0].reshape(3, HORIZON, 2).mean(axis=1)
-    assert len(np.unique(held.round(3), axis=0)) == 3
+    means = actions[0].reshape(3, HORIZON, 2).mean(axis=1)
+    assert len(np.unique(means.round(3), axis=0)) == 3
 
 
 def test_an_informed_trial_starts_from_phi_adapted_to_the_exploration():
@@ -89,17 +101,28 @@ def test_row_contexts_come_from_where_they_say(context):
     assert mask.shape == (TASKS, 6) and mask.all()
     source = data.recent if context == "recent" else data.everything
     for task in range(TASKS):
-        held = int(min(source.added[task], source.capacity))
-        known = {tuple(row) for row in np.asarray(source.items.action[task, :held])}
-        assert {tuple(row) for row in np.asarray(rows.action[task])} <= known
+        assert told(take(rows, jnp.array(task))) <= told(held(source, task))
+    many, _ = made.context(data, jnp.zeros(64, jnp.int32), jr.key(3))
+    assert (told(many) <= told(held(data.recent, 0))) == (context == "recent")
+
+
+def test_a_batch_is_drawn_from_all_data_of_its_own_task():
+    made = collection(explore_episodes=3)
+    data = made.init(None, jr.key(0))
+    rows = made.batch(data, jnp.array([2, 0]), 200, jr.key(1))
+    assert rows.reward.shape == (2, 200)
+    for row, task in enumerate((2, 0)):
+        assert told(take(rows, jnp.array(row))) == told(held(data.everything, task))
+    assert not told(take(rows, jnp.array(0))) <= told(held(data.recent, 2))
 
 
 def test_a_share_of_contexts_is_exploration():
     made = collection(context="first", explore_episodes=3, explored_context=1.0)
     data = made.init(None, jr.key(0))
     rows, mask = made.context(data, jnp.arange(TASKS), jr.key(2))
-    known = {tuple(row) for row in np.asarray(data.explored.items.action[0])}
-    assert mask.all() and {tuple(row) for row in np.asarray(rows.action[0])} <= known
+    assert mask.all()
+    for task in range(TASKS):
+        assert told(take(rows, jnp.array(task))) <= told(held(data.explored, task))
 
 
 @pytest.mark.parametrize(
@@ -109,6 +132,7 @@ def test_a_share_of_contexts_is_exploration():
         ({"informed": 1.5}, "informed"),
         ({"explored_context": 0.5}, "explore_episodes"),
         ({"capacity": 7}, "capacity"),
+        ({"informed": 0.5, "explore_episodes": 2, "prior_episodes": 2}, "set prior_episodes to 1"),
     ],
 )
 def test_bad_numbers_are_named(options, named):

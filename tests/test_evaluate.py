@@ -8,7 +8,7 @@ import pytest
 
 from metablocks.envs.gymnax_tasks import pendulum
 from metablocks.envs.point_goal import dense_square, sparse_semicircle
-from metablocks.evaluate import adaptation_curve, oracle_return, trial
+from metablocks.evaluate import adaptation_curve, oracle_return, repeats_averaged, trial
 from metablocks.rollout import episode_return, rollout
 from metablocks.trees import take
 from metablocks.types import Agent
@@ -115,3 +115,11 @@ def test_oracle_of_the_dense_square():
 def test_no_oracle_where_none_is_known():
     benchmark = pendulum(horizon=2)
     assert oracle_return(benchmark, benchmark.test(jr.key(0), 1), key=jr.key(0)) is None
+
+
+def test_repeats_of_a_task_are_one_task():
+    descriptors = jnp.array([[0.0], [1.0], [0.0], [2.0]])
+    returns = jnp.array([[1.0], [5.0], [3.0], [8.0]])
+    per_task, distinct = repeats_averaged(descriptors, returns)
+    np.testing.assert_allclose(per_task[:, 0], [2.0, 5.0, 2.0, 8.0])
+    assert float(distinct) == pytest.approx(3.0)

@@ -10,7 +10,7 @@ from metablocks.types import Key
 
 LOG_2PI = 1.8378770664093453
 LARGEST_TANH = 1.0 - 2.0**-23
-"""The largest magnitude at which float32 still tells tanh(u) from its asymptote."""
+"""Where densities of given actions are held: the last float32 but one below tanh's asymptote."""
 
 
 class DiagNormal(eqx.Module):

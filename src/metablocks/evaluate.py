@@ -25,7 +25,7 @@ def trial(
 ) -> tuple[Phi, Transition]:
     """Rounds of acting and adapting in one task.
 
-        D_k ~ pi_theta(. | phi_k)  (`shots` episodes),    phi_{k+1} = f_theta(phi_k, D_k)
+        D_k ~ pi_theta(. | phi_k)  (`shots` of `horizon` steps),    phi_{k+1} = f_theta(phi_k, D_k)
 
     A memory that `act` carries goes on from the first shot, so an agent that adapts while it
     acts has shots = 1. Returns the last phi and the trajectories [episodes, shots, horizon].
@@ -104,6 +104,16 @@ def adaptation_curve(
     return returns.mean(axis=2), jax.tree.map(lambda x: x[:, :, 0], trajectories)
 
 
+def repeats_averaged(
+    descriptors: Float[Array, "tasks d"], returns: Float[Array, "tasks episodes"]
+) -> tuple[Float[Array, "tasks episodes"], Float[Array, ""]]:
+    """Every trial's return replaced by the mean over the trials of its task, and how many tasks
+    there are: a finite set is evaluated several times, and repeats are not new tasks."""
+    same = (descriptors[:, None] == descriptors[None]).all(axis=-1).astype(jnp.float32)
+    repeats = same.sum(axis=1)
+    return same @ returns / repeats[:, None], (1.0 / repeats).sum()
+
+
 def count(tasks: Task) -> int:
     """How many tasks a stack of them holds."""
     return jax.tree.leaves(tasks)[0].shape[0]
@@ -118,8 +128,9 @@ def oracle_return(
         return None
 
     def one(task, key):
+        k_prior, k_episodes = jr.split(key)
         agent = told(task)
-        phi = agent.prior(None, key)
+        phi = agent.prior(None, k_prior)
 
         def episode(key):
             _, trajectory = rollout(
@@ -127,6 +138,6 @@ def oracle_return(
             )
             return episode_return(trajectory)
 
-        return jax.vmap(episode)(jr.split(key, episodes)).mean()
+        return jax.vmap(episode)(jr.split(k_episodes, episodes)).mean()
 
     return jax.vmap(one)(tasks, jr.split(key, count(tasks)))

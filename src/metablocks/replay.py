@@ -86,8 +86,8 @@ def first_rounds(
 
         K ~ U{1, ..., rounds}, for every task anew
 
-    What an agent has seen at a moment of its trial. The latest `num` items of every task must be
-    one whole trial.
+    What an agent has seen between the rounds of its trial, the start left out. The latest `num`
+    items of every task must be one whole trial.
     """
     items, exists = latest(replay, tasks, num=num)
     shown = jr.randint(key, (len(tasks), 1), 1, rounds + 1) * (num // rounds)

@@ -1,5 +1,7 @@
 """Pytree verbs that know nothing of reinforcement learning."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -41,6 +43,35 @@ def descend(
     """One optimiser step: the new parameters and the new optimiser state."""
     updates, opt_state = optimiser.update(grads, opt_state, params)
     return optax.apply_updates(params, updates), opt_state
+
+
+def mean_and_sum(losses: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    """The sum of the losses' means, which is what is minimised, and the means by name."""
+    means = jax.tree.map(jnp.mean, losses)
+    return sum(means.values(), start=jnp.zeros(())), means
+
+
+def gradient_steps(
+    loss: Callable[..., tuple[Array, PyTree]],
+    optimiser: optax.GradientTransformation,
+    params: PyTree,
+    opt_state: PyTree,
+    batches: PyTree,
+) -> tuple[PyTree, PyTree, PyTree]:
+    """One optimiser step for every row of `batches`, in their order.
+
+    Args:
+        loss: (params, batch) -> (loss, auxiliary values).
+
+    Returns the parameters, the optimiser's state, and the auxiliary values' means.
+    """
+
+    def step(learned: PyTree, batch: PyTree):
+        grads, aux = jax.grad(loss, has_aux=True)(learned[0], batch)
+        return descend(optimiser, *learned, grads), aux
+
+    (params, opt_state), aux = jax.lax.scan(step, (params, opt_state), batches)
+    return params, opt_state, jax.tree.map(lambda values: values.mean(axis=0), aux)
 
 
 def minibatches(

@@ -42,7 +42,7 @@ class Transition(eqx.Module):
     next_obs: Shaped[Array, "*obs"]
     terminated: Bool[Array, ""]
     truncated: Bool[Array, ""]
-    extras: dict[str, Array]
+    extras: dict[str, PyTree]
 
 
 class Agent(NamedTuple):
@@ -53,7 +53,7 @@ class Agent(NamedTuple):
     """
 
     prior: Callable[[Theta, Key], Phi]
-    act: Callable[[Theta, Phi, TimeStep, Key], tuple[Array, dict[str, Array], Phi]]
+    act: Callable[[Theta, Phi, TimeStep, Key], tuple[Array, dict[str, PyTree], Phi]]
     adapt: Callable[[Theta, Phi, Transition, Key], Phi]
 
 

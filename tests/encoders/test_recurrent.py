@@ -17,7 +17,7 @@ def test_memory_equals_a_loop_over_kept_rows():
     (embed,) = ENCODER.embed
     for c, keep in zip(CONTEXT, mask, strict=True):
         row = np.maximum(embed(c), 0.0)
-        h = ENCODER.gru(h, row) if keep else h
+        h = ENCODER.gru(h, jnp.asarray(row)) if keep else h
     np.testing.assert_allclose(ENCODER.update(ENCODER.init(), CONTEXT, mask), h, rtol=1e-5)
     mean, log_scale = np.split(ENCODER.head.weight @ h, 2)
     q = ENCODER.posterior(h)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from metablocks.dists import DiagNormal, standard_normal
-from metablocks.losses import kl_chain, reconstruction_losses
-from metablocks.nets import CountingRewardDecoder
+from metablocks.losses import kl_chain, reconstruction_loss
+from metablocks.nets import ArmDecoder, CellDecoder
+from metablocks.types import TimeStep, Transition
 
 
 def chain(seed, num=4, dim=2):
@@ -37,22 +38,42 @@ def test_both_ends_of_a_link_get_the_gradient():
     np.testing.assert_array_equal(slopes[jnp.array([0, 3])], 0.0)
 
 
-def test_the_reconstruction_is_the_expected_loss_of_a_draw():
+@pytest.mark.parametrize("terms", [None, 2])
+def test_the_reconstruction_is_the_expected_loss_of_a_draw_of_every_belief(terms):
     q = chain(2)
-    losses = jax.vmap(lambda key: reconstruction_losses(q, lambda z: 0.5 * jnp.sum(z**2), key=key))(
-        jr.split(jr.key(3), 20_000)
-    )
-    expected = 0.5 * (q.mean**2 + q.scale**2).sum(axis=1)
-    np.testing.assert_allclose(losses.mean(axis=0), expected, rtol=0.03)
+    losses = jax.vmap(
+        lambda key: reconstruction_loss(q, lambda z: 0.5 * jnp.sum(z**2), terms=terms, key=key)
+    )(jr.split(jr.key(3), 20_000))
+    expected = 0.5 * (q.mean**2 + q.scale**2).sum()
+    assert float(losses.mean()) == pytest.approx(float(expected), rel=0.02)
 
 
-def test_counting_visits_equals_summing_over_steps():
-    net = CountingRewardDecoder(5, z_size=2, hidden=(4,), key=jr.key(0))
-    z = jnp.array([0.5, -1.0])
-    cells = jr.randint(jr.key(1), (30,), 0, 5)
+def test_places_pay_or_not_by_their_own_heads():
+    """The Bernoulli likelihood of every step, and over a trial that of counts of visits and pay."""
+    z, cells = jnp.array([0.5, -1.0]), jr.randint(jr.key(1), (30,), 0, 5)
+    places = jax.nn.one_hot(cells, 5)
     rewards = jnp.where(cells == 3, 1.0, -0.1)
-    logits = net(z)
-    probs = jax.nn.sigmoid(logits[cells])
-    expected = -jnp.sum(jnp.where(rewards > 0.5, jnp.log(probs), jnp.log1p(-probs)))
-    got = net.trajectory_loss(jax.nn.one_hot(cells, 5), rewards, z)
-    assert float(got) == pytest.approx(float(expected), rel=1e-5)
+    for decoder, obs, action in (
+        (CellDecoder, places, places[:, :2]),
+        (ArmDecoder, places, places),
+    ):
+        net = decoder(5, action.shape[1], z_size=2, hidden=(4,), key=jr.key(0))
+        rows = transitions(obs, action, rewards)
+        got = jax.vmap(net.loss, (0, None))(rows, z)
+        probs = jax.nn.sigmoid(net(z)[cells])
+        expected = -jnp.where(rewards > 0.5, jnp.log(probs), jnp.log1p(-probs))
+        np.testing.assert_allclose(got, expected, rtol=1e-5)
+        visits, hits = places.sum(axis=0), (rewards > 0.5).astype(jnp.float32) @ places
+        by_place = hits * jax.nn.softplus(-net(z)) + (visits - hits) * jax.nn.softplus(net(z))
+        assert float(got.sum()) == pytest.approx(float(by_place.sum()), rel=1e-5)
+
+
+def transitions(next_obs, action, reward):
+    """Rows of which only these three fields are asked."""
+
+    def row(next_obs, action, reward):
+        no = jnp.array(False)
+        now = TimeStep(jnp.zeros_like(next_obs), jnp.zeros_like(action), jnp.zeros(()), no)
+        return Transition(now, action, reward, next_obs, no, no, {})
+
+    return jax.vmap(row)(next_obs, action, reward)

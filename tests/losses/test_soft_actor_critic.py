@@ -141,3 +141,25 @@ def test_every_part_learns_from_its_own_loss_only():
         parts |= {"target": d_target, "z": d_z}
         found[name] = {part for part, slope in parts.items() if learns(slope)}
     assert found == {"critic": {"critic", "z"}, "policy": {"policy"}, "temperature": {"alpha"}}
+
+
+@pytest.mark.parametrize("part", ["critic", "policy"])
+def test_the_losses_of_a_transition_are_the_equations(part):
+    """Every number by hand: the slow critics at (s', a'), a' ~ pi(. | s'), the policy at s."""
+    k_theta, k_target, k_loss = jr.split(jr.key(0), 3)
+    sizes = {"z_size": 1, "hidden": (4,), "alpha": 0.3}
+    theta = SoftActorCritic(3, 2, **sizes, key=k_theta)
+    target = SoftActorCritic(3, 2, **sizes, key=k_target).critic
+    s, s_next = jnp.array([0.5, -1.0, 2.0]), jnp.array([-0.3, 0.4, 1.0])
+    a, z = jnp.array([0.2, -0.6]), jnp.array([1.5])
+    r, discount = jnp.float32(2.0), jnp.float32(0.7)
+    losses = sac_losses(theta, target, z, s, a, r, discount, s_next, key=k_loss)
+    k_tm1, k_t = jr.split(k_loss)
+    if part == "critic":
+        a_next, log_prob = theta.policy(s_next, z).sample_and_log_prob(k_t)
+        v = min(target(s_next, a_next, z)) - 0.3 * log_prob
+        expected = 0.5 * sum((q - (r + discount * v)) ** 2 for q in theta.critic(s, a, z))
+    else:
+        a_new, log_prob = theta.policy(s, z).sample_and_log_prob(k_tm1)
+        expected = 0.3 * log_prob - min(theta.critic(s, a_new, z))
+    assert float(losses[part]) == pytest.approx(float(expected), rel=1e-5)

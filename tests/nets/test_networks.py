@@ -10,6 +10,7 @@ from metablocks.nets.critics import TwinCritic
 from metablocks.nets.decoders import TransitionDecoder
 from metablocks.nets.mlp import MLP
 from metablocks.nets.policies import LOG_SCALE_MAX, LOG_SCALE_MIN, TanhNormalPolicy
+from metablocks.types import TimeStep, Transition
 
 OBS, ACTION, Z = jnp.arange(3.0), jnp.array([0.5, -0.5]), jnp.array([1.0])
 SIZES = {"z_size": 1, "hidden": (4,), "key": jr.key(0)}
@@ -74,3 +75,14 @@ def test_decoder_predicts_a_change_of_the_observation():
     reward, obs = silent(OBS, ACTION, Z)
     assert reward == 0
     np.testing.assert_array_equal(obs, OBS)
+
+
+def test_the_transition_decoder_s_loss_is_half_the_squared_errors():
+    net = NETS["decoder"][0]
+    timestep = TimeStep(OBS, jnp.zeros(2), jnp.zeros(()), jnp.array(True))
+    row = Transition(
+        timestep, ACTION, jnp.float32(3.0), OBS + 0.5, jnp.array(False), jnp.array(False), {}
+    )
+    reward, next_obs = net(OBS, ACTION, Z)
+    expected = 0.5 * (float(reward) - 3.0) ** 2 + 0.5 * np.sum((next_obs - (OBS + 0.5)) ** 2)
+    assert float(net.loss(row, Z)) == pytest.approx(float(expected), rel=1e-5)

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import chex
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -60,10 +61,39 @@ def test_every_option_learns_and_counts(pearl, tiny, options):
     assert changed(before.theta.sac.log_alpha, after.theta.sac.log_alpha) == [
         cfg.temperature == "automatic"
     ]
-    assert ("kl" in metrics) == cfg.bottleneck
+    assert ("bottleneck" in metrics) == cfg.bottleneck
     episodes = 2 * (cfg.trial_episodes + cfg.explore_episodes) + cfg.trial_episodes
     assert metrics["env_steps"] == episodes * benchmark.horizon
     assert metrics["grad_steps"] == 2
+
+
+def test_what_each_number_weighs_and_who_teaches_the_encoder(pearl, tiny):
+    """One step: target <- tau Q + (1 - tau) target; the critic's loss grows with the square of
+    large rewards, the bottleneck's with beta; rewards reach the encoder by the critic or not."""
+
+    def step(**options):
+        scaled = {"grad_steps": 1, "train_reward": "dense", "kl_coef": 1.0, "tau": 0.3}
+        learner, _, _ = pearl.make(tiny(**(scaled | options)))
+        before = jax.jit(learner.init)(jr.key(0))
+        return before, *jax.jit(learner.update)(before, jr.key(1))
+
+    before, after, losses = step(encoder_learns="reconstruction", reward_scale=1e3)
+    slow = jax.tree.map(
+        lambda old, new: 0.7 * old + 0.3 * new, before.target, after.theta.sac.critic
+    )
+    chex.assert_trees_all_close(after.target, slow, rtol=1e-5)
+
+    _, after_larger, larger = step(encoder_learns="reconstruction", reward_scale=1e4)
+    assert larger["critic"] / losses["critic"] == pytest.approx(100, rel=0.02)
+    chex.assert_trees_all_close(
+        after_larger.theta.encoder, after.theta.encoder, rtol=1e-5, atol=1e-7
+    )
+
+    _, by_critic, weighed = step(encoder_learns="critic", reward_scale=1e3, kl_coef=3.0)
+    assert weighed["bottleneck"] / losses["bottleneck"] == pytest.approx(3, rel=1e-5)
+    _, by_none, _ = step(encoder_learns="critic", reward_scale=1e-3, kl_coef=3.0)
+    distance = jax.tree.map(lambda a, b: abs(a - b).max(), by_critic.theta, by_none.theta)
+    assert max(jax.tree.leaves(distance.encoder)) > 1e-5
 
 
 def test_the_learner_keeps_its_laws(pearl, tiny):

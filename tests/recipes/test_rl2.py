@@ -51,7 +51,7 @@ def test_the_learner_keeps_its_laws(rl2):
 
 
 def test_e_rl2_is_blind_to_the_rewards_of_its_exploration_but_remembers_it(rl2):
-    cfg = config(rl2, explore_episodes=2, entropy_coef=0.0, value_coef=0.0)
+    cfg = config(rl2, explore_episodes=1, entropy_coef=0.0, value_coef=0.0)
     learner, _, _ = rl2.make(cfg)
     before = jax.jit(learner.init)(jr.key(0))
     _, metrics = jax.jit(learner.update)(before, jr.key(1))

@@ -5,4 +5,6 @@ from metablocks.collection.off_policy import OffPolicyConfig as OffPolicyConfig
 from metablocks.collection.off_policy import TaskData as TaskData
 from metablocks.collection.off_policy import off_policy as off_policy
 from metablocks.collection.on_policy import OnPolicyConfig as OnPolicyConfig
+from metablocks.collection.on_policy import draw_trials as draw_trials
+from metablocks.collection.on_policy import keep_trials as keep_trials
 from metablocks.collection.on_policy import new_trials as new_trials

@@ -22,9 +22,10 @@ class TaskData(NamedTuple):
 
     tasks: Task
     everything: Replay
-    """All transitions: where the batch (s, a, r, s') comes from."""
+    """The latest `capacity` transitions: where the batch (s, a, r, s') comes from."""
     recent: Replay
-    """Each task's latest trial, in order: what meta-test contexts look like."""
+    """Each task's latest trial, in order: what a meta-test context looks like, unless the trial
+    started informed."""
     explored: Replay | None
     """Each task's undirected exploration, if there was any."""
 
@@ -57,6 +58,8 @@ class OffPolicyConfig:
     """Tasks that get a new trial in an update."""
     trial_episodes: int = 5
     """Episodes of a training trial; phi adapts after each."""
+    prior_episodes: int = 2
+    """Episodes of any trial that draw z from the prior, before the posterior takes over."""
     explore_episodes: int = 0
     """Episodes of held random actions in every training task at first, the same actions in all
     tasks. They find goals that no prior trial finds; 0 as PEARL published."""
@@ -84,6 +87,12 @@ class OffPolicyConfig:
                 raise ValueError(f"{name} must lie in [0, 1], got {share}")
             if share > 0 and self.explore_episodes == 0:
                 raise ValueError(f"{name} is {share}, which needs explore_episodes above 0")
+        if self.informed > 0 and self.prior_episodes > 1:
+            raise ValueError(
+                f"informed is {self.informed}, but a trial that starts informed draws from the "
+                f"prior again for prior_episodes - 1 = {self.prior_episodes - 1} episodes: set "
+                "prior_episodes to 1"
+            )
 
 
 def off_policy(agent: Agent, benchmark: Benchmark, cfg: OffPolicyConfig) -> Collection:

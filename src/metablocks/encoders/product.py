@@ -43,10 +43,10 @@ class ProductEncoder(eqx.Module):
     ) -> Natural:
         """The memory after the rows of `context` that `mask` lets through."""
         precision, shift = memory
+        # a masked row may hold anything, and 0 * NaN is NaN, in the gradient too
+        context = jnp.where(mask[:, None], context, 0.0)
         mean, raw = jnp.split(jax.vmap(self.mlp)(context), 2, axis=-1)
         factor = jnp.where(mask[:, None], jax.nn.softplus(raw - 3.0), 0.0)
-        # the mean too: a masked row may hold anything, and 0 * NaN is NaN
-        mean = jnp.where(mask[:, None], mean, 0.0)
         return precision + factor.sum(axis=0), shift + (factor * mean).sum(axis=0)
 
     def posterior(self, memory: Natural) -> DiagNormal:

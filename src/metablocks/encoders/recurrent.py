@@ -52,6 +52,8 @@ class RecurrentEncoder(eqx.Module):
         self, memory: Float[Array, " h"], context: Float[Array, "N c"], mask: Bool[Array, " N"]
     ) -> Float[Array, " h"]:
         """The memory after the rows of `context` that `mask` lets through, in their order."""
+        # a masked row may hold anything, and 0 * NaN is NaN, in the gradient too
+        context = jnp.where(mask[:, None], context, 0.0)
         return self.gru.unroll(memory, self._embedded(context), mask)[0]
 
     def unroll(self, context: Float[Array, "T c"]) -> DiagNormal:

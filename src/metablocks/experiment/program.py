@@ -15,7 +15,7 @@ import jax.random as jr
 from jax.tree_util import keystr, tree_leaves_with_path
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from metablocks.evaluate import adaptation_curve, oracle_return
+from metablocks.evaluate import adaptation_curve, oracle_return, repeats_averaged
 from metablocks.rollout import live
 from metablocks.trees import take
 from metablocks.types import Agent, Benchmark, Learner
@@ -142,17 +142,19 @@ def evaluator(agent: Agent, benchmark: Benchmark, cfg: Any, num_seeds: int) -> t
         return benchmark.test(jr.fold_in(jr.key(seed), TASKS), cfg.eval_tasks)
 
     def evaluate_one(theta: Any, seed: Int[Array, ""], update: Int[Array, ""]) -> Any:
+        tasks = held_out(seed)
         returns, trajectories = adaptation_curve(
             agent,
             benchmark,
             theta,
-            held_out(seed),
+            tasks,
             episodes=cfg.eval_episodes,
             key=jr.fold_in(jr.fold_in(jr.key(seed), TRIALS), update),
             shots=getattr(cfg, "eval_shots", 1),
         )
-        stderr = returns.std(axis=0, ddof=1) / cfg.eval_tasks**0.5 if cfg.eval_tasks > 1 else None
-        return returns.mean(axis=0), stderr, returns.min(axis=0), paths(benchmark, trajectories)
+        per_task, distinct = repeats_averaged(jax.vmap(benchmark.descriptor)(tasks), returns)
+        stderr = per_task.std(axis=0) / jnp.sqrt(jnp.maximum(distinct - 1, 1))
+        return returns.mean(axis=0), stderr, per_task.min(axis=0), paths(benchmark, trajectories)
 
     def oracle_one(seed: Int[Array, ""]) -> Float[Array, ""]:
         key = jr.fold_in(jr.key(seed), ORACLE)
@@ -165,7 +167,6 @@ def evaluator(agent: Agent, benchmark: Benchmark, cfg: Any, num_seeds: int) -> t
             over_seeds(evaluate_one, num_seeds, (0, 0, None))(theta, squeezed(seeds), update),
             num_seeds,
         )
-        stderr = jnp.zeros_like(means) if stderr is None else stderr
         return Evaluation(means, stderr, worst, None if path is None else path[0])
 
     def oracle(seeds):

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
 from metablocks.trees import where
 from metablocks.types import Agent, Key, Theta, TimeStep
@@ -23,7 +23,7 @@ class BeliefState(NamedTuple):
 def belief_agent(
     encoder: Callable[[Theta], Any],
     row: Callable[[Array, Array, Array], Float[Array, " c"]],
-    act: Callable[[Theta, Any, TimeStep, Key], tuple[Array, dict[str, Array]]],
+    act: Callable[[Theta, Any, TimeStep, Key], tuple[Array, dict[str, PyTree]]],
 ) -> Agent:
     """The agent that folds every step into its belief and acts on the belief itself.
 

@@ -35,7 +35,7 @@ def posterior_sampling(
         z_k ~ q(z | D_0, ..., D_{k-1}),    a_t ~ pi_theta(. | s_t, z_k)
 
     Thompson sampling over tasks: exploration that is consistent within an episode (Osband et al.
-    2013, https://arxiv.org/abs/1306.0940; PEARL, section 4.1).
+    2013, https://arxiv.org/abs/1306.0940; PEARL, section 4.2).
 
     Args:
         encoder: theta -> an encoder with `init() -> memory`, `update(memory, context [N, c], mask)`

@@ -36,9 +36,10 @@ def agent_preserves_structure(
         return task, agent.prior(theta, k_prior), timestep
 
     def acted(key):
-        task, phi, timestep = meet(key)
-        action, _, phi = agent.act(theta, phi, timestep, key)
-        return action, phi, env.action_space(task).sample(key)
+        k_meet, k_act, k_sample = jr.split(key, 3)
+        task, phi, timestep = meet(k_meet)
+        action, _, phi = agent.act(theta, phi, timestep, k_act)
+        return action, phi, env.action_space(task).sample(k_sample)
 
     def episodes(key, phi, task):
         def episode(key):
@@ -47,9 +48,10 @@ def agent_preserves_structure(
         return jax.vmap(episode)(jr.split(key, shots))
 
     def adapted(key):
-        task, phi, _ = meet(key)
-        phis, trajectories = episodes(key, phi, task)
-        return task, agent.adapt(theta, take(phis, jnp.array(0)), trajectories, key), trajectories
+        k_meet, k_episodes, k_adapt = jr.split(key, 3)
+        task, phi, _ = meet(k_meet)
+        phis, rows = episodes(k_episodes, phi, task)
+        return task, agent.adapt(theta, take(phis, jnp.array(0)), rows, k_adapt), rows
 
     @jax.jit
     def actions(key):

@@ -2,7 +2,7 @@
 
 from metablocks.losses.bottleneck import bottleneck_loss as bottleneck_loss
 from metablocks.losses.elbo import kl_chain as kl_chain
-from metablocks.losses.elbo import reconstruction_losses as reconstruction_losses
+from metablocks.losses.elbo import reconstruction_loss as reconstruction_loss
 from metablocks.losses.policy_gradient import policy_gradient_loss as policy_gradient_loss
 from metablocks.losses.policy_gradient import ppo_clip_loss as ppo_clip_loss
 from metablocks.losses.policy_gradient import standardised as standardised

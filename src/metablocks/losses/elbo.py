@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
+from metablocks.trees import take
 from metablocks.types import Key
 
 
@@ -23,14 +24,30 @@ def kl_chain(q: Any, prior: Any) -> Float[Array, " T"]:
     return jax.vmap(lambda now, then: now.kl(then).sum())(q, before)
 
 
-def reconstruction_losses(
-    q: Any, decoder_loss: Callable[[Float[Array, " z"]], Float[Array, ""]], *, key: Key
-) -> Float[Array, " T"]:
-    """-E_{z ~ q_t} log p(trial | z) with one draw, for every belief t = 0, ..., T on the way.
+def reconstruction_loss(
+    q: Any,
+    decoder_loss: Callable[[Float[Array, " z"]], Float[Array, ""]],
+    *,
+    terms: int | None = None,
+    key: Key,
+) -> Float[Array, ""]:
+    """What every belief on the way, t = 0, ..., T, leaves unexplained of the trial, summed.
+
+        - sum_{t=0}^T E_{z ~ q_t} log p(trial | z),    one z each
 
     `decoder_loss(z)` is the negative log-likelihood of the *whole* trial, its future too: that is
-    what makes q_t a belief about the task and not a memory of what was seen. Zintgraf et al. 2019,
-    equation (8).
+    what makes q_t a belief about the task and not a memory of what was seen. Zintgraf et al. 2020,
+    equation (8), https://arxiv.org/abs/1910.08348.
+
+    Args:
+        q: T + 1 laws, such as `DiagNormal`, along a leading axis.
+        decoder_loss: z -> -log p(trial | z).
+        terms: how many beliefs, drawn without replacement, stand for all T + 1; the sum is scaled
+            up to theirs.
     """
-    keys = jr.split(key, jax.tree.leaves(q)[0].shape[0])
-    return jax.vmap(lambda q, key: decoder_loss(q.sample(key)))(q, keys)
+    k_terms, k_draw = jr.split(key)
+    num = jax.tree.leaves(q)[0].shape[0]
+    if terms is not None:
+        q = take(q, jr.choice(k_terms, num, (terms,), replace=False))
+    keys = jr.split(k_draw, jax.tree.leaves(q)[0].shape[0])
+    return num * jax.vmap(lambda q, key: decoder_loss(q.sample(key)))(q, keys).mean()

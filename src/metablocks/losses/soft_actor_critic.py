@@ -51,7 +51,7 @@ def policy_loss(q: Float[Array, " critics"], log_prob: Scalar, *, alpha: Scalar)
 
 
 def temperature_loss(log_alpha: Scalar, log_prob: Scalar, *, target_entropy: float) -> Scalar:
-    """Equation (17) in log alpha: -log_alpha sg[log pi(a|s) + target entropy].
+    """Equation (18) in log alpha: -log_alpha sg[log pi(a|s) + target entropy].
 
     Its gradient lowers the temperature while the policy's entropy, -E log pi, is above its
     target, in nats.

@@ -3,7 +3,9 @@
 from metablocks.nets.actor_critic import ActorCritic as ActorCritic
 from metablocks.nets.actor_critic import SoftActorCritic as SoftActorCritic
 from metablocks.nets.critics import TwinCritic as TwinCritic
-from metablocks.nets.decoders import CountingRewardDecoder as CountingRewardDecoder
+from metablocks.nets.decoders import DECODERS as DECODERS
+from metablocks.nets.decoders import ArmDecoder as ArmDecoder
+from metablocks.nets.decoders import CellDecoder as CellDecoder
 from metablocks.nets.decoders import RewardDecoder as RewardDecoder
 from metablocks.nets.decoders import TaskDecoder as TaskDecoder
 from metablocks.nets.decoders import TransitionDecoder as TransitionDecoder

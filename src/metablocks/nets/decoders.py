@@ -50,35 +50,50 @@ class RewardDecoder(eqx.Module):
         return 0.5 * (self.mlp(x)[0] - row.reward) ** 2
 
 
-class CountingRewardDecoder(eqx.Module):
-    """For every one of n places the probability that it pays, from z alone: n Bernoulli heads.
-
-    VariBAD's multi-head decoder of the gridworld, where a place is a cell; of a bandit it is an
-    arm.
-    """
+class _PlaceDecoder(eqx.Module):
+    """For every one of n places the probability that it pays, from z alone: n Bernoulli heads."""
 
     mlp: MLP
-
-    def __init__(self, num_places: int, *, z_size: int, hidden: tuple[int, ...], key: Key):
-        self.mlp = MLP(z_size, num_places, hidden, key=key)
 
     def __call__(self, z: Float[Array, " z"]) -> Float[Array, " n"]:
         """The places' logits."""
         return self.mlp(z)
 
-    def trajectory_loss(
-        self, places: Float[Array, "T n"], rewards: Float[Array, " T"], z: Float[Array, " z"]
+    def _loss(
+        self, place: Float[Array, " n"], reward: Float[Array, ""], z: Float[Array, " z"]
     ) -> Float[Array, ""]:
-        """-sum_t log p(r_t pays | place_t, z), of places that are given one-hot.
+        logit = place @ self(z)
+        return jax.nn.softplus(jnp.where(reward > 0.5, -logit, logit))
 
-            sum_n hits_n softplus(-l_n) + (visits_n - hits_n) softplus(l_n)
 
-        A sum over steps is one over places: all that counts is how often each was visited, and
-        paid.
-        """
-        paid = (rewards > 0.5).astype(jnp.float32)
-        visits, hits, logits = places.sum(axis=0), paid @ places, self(z)
-        return jnp.sum(hits * jax.nn.softplus(-logits) + (visits - hits) * jax.nn.softplus(logits))
+class CellDecoder(_PlaceDecoder):
+    """Which cells pay: VariBAD's multi-head decoder of the gridworld, p(r_t = 1 | s_{t+1}, z).
+
+    Observations are one-hot cells. The heads depend on z alone: over the rows of a trial under one
+    z, `vmap` computes them once.
+    """
+
+    def __init__(
+        self, obs_size: int, action_size: int, *, z_size: int, hidden: tuple[int, ...], key: Key
+    ):
+        self.mlp = MLP(z_size, obs_size, hidden, key=key)
+
+    def loss(self, row: Transition, z: Float[Array, " z"]) -> Float[Array, ""]:
+        """-log p(r pays or not | s', z) = softplus(-l_{s'}) if it pays, else softplus(l_{s'})."""
+        return self._loss(row.next_obs, row.reward, z)
+
+
+class ArmDecoder(_PlaceDecoder):
+    """Which arms pay: the same for a bandit, whose one-hot actions are the places."""
+
+    def __init__(
+        self, obs_size: int, action_size: int, *, z_size: int, hidden: tuple[int, ...], key: Key
+    ):
+        self.mlp = MLP(z_size, action_size, hidden, key=key)
+
+    def loss(self, row: Transition, z: Float[Array, " z"]) -> Float[Array, ""]:
+        """-log p(r pays or not | a, z) = softplus(-l_a) if it pays, else softplus(l_a)."""
+        return self._loss(row.action, row.reward, z)
 
 
 class TaskDecoder(eqx.Module):
@@ -92,3 +107,12 @@ class TaskDecoder(eqx.Module):
     def loss(self, descriptor: Float[Array, " d"], z: Float[Array, " z"]) -> Float[Array, ""]:
         """-log p(mu | z) with unit variances, up to a constant: 1/2 |mu^ - mu|^2."""
         return 0.5 * jnp.sum((self.mlp(z) - descriptor) ** 2)
+
+
+DECODERS = {
+    "cells": CellDecoder,
+    "arms": ArmDecoder,
+    "reward": RewardDecoder,
+    "transition": TransitionDecoder,
+}
+"""What a belief may be asked to predict of a step: all are made and called alike."""
