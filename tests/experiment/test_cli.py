@@ -7,7 +7,8 @@ import shutil
 import pytest
 from tiny_recipe import PRESETS, make
 
-from metablocks.experiment import main
+from metablocks.experiment import main, options
+from metablocks.experiment.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +142,20 @@ def test_help_explains_each_number(capsys, argv):
     for words in ("How many updates to train", "Step size of the regression", "The first seed"):
         assert words in text
     assert ("default: 4000" in text) == (argv[0] == "long")
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad", "expected"),
+    [
+        ("gamma", 1.0, 1.5, "from 0 to 1"),
+        ("tau", 0.0, 2.0, "from 0 to 1"),
+        ("lr_end", 0.1, -0.1, "from 0 to 1"),
+        ("vae_lr", 1e-3, 0.0, "above 0"),
+        ("alpha", 0.2, -1.0, "above 0"),
+        ("kl_coef", 0.0, -1.0, "0 or more"),
+    ],
+)
+def test_a_rate_out_of_range_is_named(name, good, bad, expected):
+    options.check_sizes({name: good}, object())
+    with pytest.raises(UserError, match=rf"--{name.replace('_', '-')} got {bad}.*{expected}"):
+        options.check_sizes({name: bad}, object())

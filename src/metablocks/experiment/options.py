@@ -10,12 +10,18 @@ from metablocks.experiment.errors import UserError
 
 POSITIVE = re.compile(
     r"^(num|eval)_|_(every|batch|dim|size|width|steps|episodes|tasks)$"
-    r"|^(seeds|horizon|batch|meta_batch|shots|width|hidden|capacity)$"
+    r"|^(seeds|horizon|batch|meta_batch|shots|width|depth|hidden|capacity)$|_depth$"
 )
 """Integers whose names say that they count something there must be at least one of.
 
 A count that a preset itself leaves at 0 may be 0.
 """
+RANGES = (
+    (re.compile(r"^(gamma|lam|tau)$|^lr_end$|^entropy_end$"), "a number from 0 to 1"),
+    (re.compile(r"(^|_)lr$|^(alpha|epsilon|max_grad_norm)$"), "a number above 0"),
+    (re.compile(r"_(coef|scale)$"), "0 or more"),
+)
+"""What a real number must be, by its name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,8 +142,10 @@ def convert(option: str, kind: Any, text: str) -> Any:
 
 
 def check_sizes(values: dict[str, Any], preset: Any) -> None:
-    """No negative whole number, and no zero where there must be at least one."""
+    """No negative whole number, no zero where there must be at least one, no rate out of range."""
     for name, value in values.items():
+        if isinstance(value, float):
+            check_range(name, value)
         if isinstance(value, bool) or not (isinstance(value, int) or name == "save_every_s"):
             continue
         positive = POSITIVE.search(name) and getattr(preset, name, 1) != 0
@@ -148,6 +156,18 @@ def check_sizes(values: dict[str, Any], preset: Any) -> None:
             raise UserError(
                 f"{flag(name)} got {value}, expected less than 2**31: give a smaller one"
             )
+
+
+def check_range(name: str, value: float) -> None:
+    """A real number lies where its name says that it must."""
+    holds = {
+        "a number from 0 to 1": 0 <= value <= 1,
+        "a number above 0": value > 0,
+        "0 or more": value >= 0,
+    }
+    for pattern, expected in RANGES:
+        if pattern.search(name) and not holds[expected]:
+            raise UserError(f"{flag(name)} got {value}, expected {expected}: give another value")
 
 
 def show_help(prog: str, story: str, presets: dict[str, Any], preset: str | None) -> None:
