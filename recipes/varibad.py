@@ -123,7 +123,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
 
     def elbo_losses(theta, trial, key):
         q = beliefs(theta, trial)
-        rows = dataclasses.replace(trial, action=jax.vmap(as_vector)(trial.action))
+        rows = jax.vmap(lambda row: dataclasses.replace(row, action=as_vector(row.action)))(trial)
         unexplained = reconstruction_loss(
             q, lambda m: jax.vmap(theta.decoder.loss, (0, None))(rows, m).sum(),
             terms=cfg.elbo_terms or None, key=key)

@@ -1,0 +1,107 @@
+"""VariBAD's recipe: who teaches whom, what the policy sees, what the buffer holds."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import pytest
+
+from metablocks import laws
+from metablocks.experiment import presets
+from metablocks.trees import all_finite
+
+TINY = {
+    "num_updates": 3, "meta_batch": 4, "trial_episodes": 2, "epochs": 1, "minibatches": 2,
+    "width": 4, "z_size": 2, "memory": 3, "decoder_width": 4, "vae_steps": 2, "vae_batch": 3,
+    "vae_warmup": 1, "vae_capacity": 6, "elbo_terms": 5,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def varibad(load):
+    return load("varibad")
+
+
+def config(varibad, **options):
+    preset = presets(varibad.Config, varibad.__file__)["gridworld"]
+    return dataclasses.replace(preset, **(TINY | options))
+
+
+def stepped(varibad, **options):
+    learner, _, benchmark = varibad.make(config(varibad, **options))
+    before = jax.jit(learner.init)(jr.key(0))
+    return before, *jax.jit(learner.update)(before, jr.key(1)), benchmark
+
+
+def moved(old, new):
+    return [bool(jnp.any(a != b)) for a, b in zip(*map(jax.tree.leaves, (old, new)), strict=True)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"benchmark": "bandit", "decodes": "arms"},
+     {"benchmark": "sparse-point-robot", "decodes": "transition"},
+     {"benchmark": "sparse-point-robot", "decodes": "reward", "policy_trains_encoder": True}],
+    ids=str,
+)  # fmt: skip
+def test_every_option_learns_and_counts(varibad, options):
+    before, after, metrics, benchmark = stepped(varibad, **options)
+    assert all_finite(after)
+    assert all(moved(before.theta, after.theta))
+    assert metrics["env_steps"] == 2 * 4 * 2 * benchmark.horizon
+    assert metrics["grad_steps"] == 1 + 2 + 2
+    # the ring holds the latest 6 of 8 trials, whole, without what the agent recorded
+    assert after.kept.added[0] == 8 and after.kept.items.reward.shape == (
+        1,
+        6,
+        2 * benchmark.horizon,
+    )
+    assert after.kept.items.extras == {}
+
+
+def test_rewards_teach_the_encoder_through_the_decoder_only(varibad):
+    """With no ELBO steps nothing moves encoder and decoder, unless the option lets the policy."""
+    for option in (False, True):
+        before, after, _, _ = stepped(varibad, vae_lr=0.0, policy_trains_encoder=option)
+        assert all(moved(before.theta.policy, after.theta.policy))
+        assert any(moved(before.theta.encoder, after.theta.encoder)) == option
+        assert not any(moved(before.theta.decoder, after.theta.decoder))
+
+
+def test_the_elbo_teaches_no_policy(varibad):
+    before, after, _, _ = stepped(varibad, lr=0.0)
+    assert not any(moved(before.theta.policy, after.theta.policy))
+    assert all(moved(before.theta.encoder, after.theta.encoder))
+
+
+def test_the_policy_acts_on_the_belief_and_the_agent_keeps_its_laws(varibad):
+    learner, agent, benchmark = varibad.make(config(varibad))
+    laws.learner_resumes_exactly(learner)
+    theta = learner.init(jr.key(0)).theta
+    laws.agent_preserves_structure(agent, benchmark, theta, shots=1, examples=1)
+
+
+def test_beliefs_of_the_collector_are_those_of_the_unrolled_encoder(varibad):
+    """What the policy saw while it acted is what the ELBO trains: q_0 ... q_{T-1}."""
+    from metablocks.collection import new_trials
+
+    cfg = config(varibad, eval_mode="stochastic")
+    learner, agent, benchmark = varibad.make(cfg)
+    theta = learner.init(jr.key(0)).theta
+    made = new_trials(agent, benchmark, cfg, theta, jr.key(1))
+
+    def beliefs(trial):
+        action = jax.nn.one_hot(trial.action, 5)
+        rows = jnp.concatenate([action, trial.next_obs, trial.reward[:, None]], axis=1)
+        return theta.encoder.unroll(rows)
+
+    q = jax.vmap(beliefs)(made)
+    assert jnp.allclose(q.mean[:, :-1], made.extras["belief"].mean, atol=1e-5)
+    assert jnp.allclose(q.scale[:, :-1], made.extras["belief"].scale, rtol=1e-4)
+
+
+def test_every_preset_can_be_made(varibad):
+    for cfg in presets(varibad.Config, varibad.__file__).values():
+        learner, _, _ = varibad.make(cfg)
+        jax.eval_shape(learner.update, jax.eval_shape(learner.init, jr.key(0)), jr.key(0))

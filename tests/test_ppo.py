@@ -1,0 +1,114 @@
+"""PPO over trials: what one step is, what is credited, and what a minibatch holds."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+import pytest
+
+from metablocks.dists import Categorical
+from metablocks.losses import discounted_returns, policy_gradient_loss, standardised
+from metablocks.ppo import PPOConfig, ppo
+from metablocks.types import TimeStep, Transition
+
+NUM, STEPS, ARMS = 6, 3, 2
+PLAIN = PPOConfig(
+    epochs=1, minibatches=1, lr=0.1, lr_end=1.0, max_grad_norm=1e9, gamma=0.5, lam=1.0,
+    value_coef=0.0, entropy_coef=0.0,
+)  # fmt: skip
+
+
+def heads(theta, trial):
+    """pi_t of its own logits at every step t, V of one number."""
+    return jax.vmap(Categorical)(theta["logits"]), jnp.full(STEPS, theta["value"])
+
+
+def theta_of(key):
+    return {"logits": jr.normal(key, (STEPS, ARMS)), "value": jnp.array(0.0)}
+
+
+def trials(theta, key):
+    actions = jr.categorical(key, theta["logits"], shape=(NUM, STEPS))
+    zeros, no = jnp.zeros((NUM, STEPS)), jnp.zeros((NUM, STEPS), bool)
+    log_prob = jnp.take_along_axis(
+        jax.nn.log_softmax(theta["logits"])[None], actions[..., None], axis=-1
+    )[..., 0]
+    obs = zeros[..., None]
+
+    def row(obs, action, zero, no, log_prob):
+        now = TimeStep(obs, action, zero, no)
+        return Transition(now, action, zero, obs, no, no, {"log_prob": log_prob, "value": zero})
+
+    return jax.vmap(jax.vmap(row))(obs, actions, zeros, no, log_prob)
+
+
+def improved(cfg, theta, made, reward, key=jr.key(9)):  # noqa: B008
+    block = ppo(cfg, heads, num_updates=5)
+    return block.improve(theta, block.init(theta), made, reward, key)
+
+
+def test_one_step_is_a2c_on_the_return_of_the_trial():
+    theta = theta_of(jr.key(0))
+    made, reward = trials(theta, jr.key(1)), jr.normal(jr.key(2), (NUM, STEPS))
+    got, state, _ = improved(PLAIN, theta, made, reward)
+
+    discount = jnp.full(STEPS, 0.5)
+    returns = jax.vmap(lambda r: discounted_returns(r, discount, bootstrap=jnp.zeros(())))(reward)
+
+    def a2c(theta):
+        log_probs = jax.nn.log_softmax(theta["logits"])[jnp.arange(STEPS), made.action]
+        return jax.vmap(jax.vmap(policy_gradient_loss))(log_probs, standardised(returns)).mean()
+
+    optimiser = optax.adam(0.1)
+    updates, _ = optimiser.update(jax.grad(a2c)(theta), optimiser.init(theta))
+    chex.assert_trees_all_close(got, optax.apply_updates(theta, updates), rtol=1e-4)
+    assert state.updates == 1
+
+
+def test_the_value_learns_the_trials_return_and_the_entropy_grows():
+    theta = {"logits": jnp.array([[3.0, 0.0]] * STEPS), "value": jnp.array(0.0)}
+    made, reward = trials(theta, jr.key(1)), jnp.zeros((NUM, STEPS)).at[:, -1].set(4.0)
+    cfg = PPOConfig(
+        epochs=200, minibatches=1, lr=0.05, lr_end=1.0, gamma=1.0, value_coef=1.0,
+        entropy_coef=10.0, max_grad_norm=1e9,
+    )  # fmt: skip
+    got, _, losses = improved(cfg, theta, made, reward)
+    assert float(got["value"]) == pytest.approx(4.0, abs=0.05)  # of every step: gamma is 1
+    np.testing.assert_allclose(got["logits"][:, 0], got["logits"][:, 1], atol=0.05)
+    assert set(losses) == {"policy", "value", "entropy"}
+
+
+def test_clipping_stops_what_is_far_from_the_policy_that_made_the_trials():
+    """After many epochs on the same trials an unclipped policy runs away; a clipped one stays."""
+    theta = {"logits": jnp.zeros((STEPS, ARMS)), "value": jnp.array(0.0)}
+    made = trials(theta, jr.key(1))
+    reward = made.action.astype(jnp.float32)
+    far = {}
+    for epsilon in (0.1, 1e6):
+        cfg = PPOConfig(
+            epochs=300, minibatches=1, lr=0.02, lr_end=1.0, gamma=0.0, lam=0.0, value_coef=0.0,
+            entropy_coef=0.0, epsilon=epsilon,
+        )  # fmt: skip
+        logits = improved(cfg, theta, made, reward)[0]["logits"]
+        far[epsilon] = float(jax.nn.softmax(logits)[:, 1].max())
+    assert far[0.1] < 0.6 and far[1e6] > 0.95
+
+
+def test_minibatches_are_of_whole_trials():
+    seen = []
+
+    def spying(theta, trial):
+        seen.append(trial.reward.shape)
+        return heads(theta, trial)
+
+    theta = theta_of(jr.key(0))
+    made = trials(theta, jr.key(1))
+    cfg = PPOConfig(epochs=2, minibatches=3)
+    block = ppo(cfg, spying, num_updates=1)
+    _, state, _ = block.improve(theta, block.init(theta), made, made.reward, jr.key(2))
+    assert set(seen) == {(STEPS,)}
+    assert state.opt_state[1][0].count == 6
+    with pytest.raises(ValueError, match="4 equal minibatches"):
+        improved(PPOConfig(minibatches=4), theta, made, made.reward)
