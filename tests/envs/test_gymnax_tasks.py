@@ -72,6 +72,15 @@ def test_discrete_actions_stay():
     assert rescaled(env) is env
 
 
+def test_without_a_descriptor_a_task_is_told_by_all_its_parameters():
+    env = Pendulum()
+    drawn = env.default_params.replace(m=jnp.float32(3.0), l=jnp.float32(0.5))
+    benchmark = from_params(env, lambda key: drawn, horizon=7)
+    task = take(benchmark.test(jr.key(0), 2), jnp.array(1))
+    told = dict(zip(vars(task), benchmark.descriptor(task).tolist(), strict=True))
+    assert (told["m"], told["l"], told["max_steps_in_episode"]) == (3.0, 0.5, 7.0)
+
+
 def test_arguments_are_checked():
     env = Pendulum()
     options = {"descriptor": lambda task: jnp.zeros(1)}

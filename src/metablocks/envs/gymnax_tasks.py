@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 from gymnax.environments import environment, spaces
@@ -21,12 +22,19 @@ def from_params(
     sample: Callable[[Key], Task],
     *,
     horizon: int,
-    descriptor: Callable[[Task], Float[Array, " d"]],
+    descriptor: Callable[[Task], Float[Array, " d"]] | None = None,
 ) -> Benchmark:
     """p(T) = the law of `sample(key) -> EnvParams`, over one gymnax environment.
 
     Box actions are rescaled to [-1, 1]^d, discrete ones stay. Train and test tasks come from the
     same law. The episode ends after `horizon` steps whatever the parameters say.
+
+    Args:
+        env: the environment.
+        sample: key -> its parameters, the hidden task.
+        horizon: steps of an episode.
+        descriptor: task -> the vector that tells it, for analysis and privileged blocks; by
+            default all of its parameters.
 
     Raises:
         ValueError: horizon is not positive, or the environment's parameters know no
@@ -45,8 +53,14 @@ def from_params(
         horizon=horizon,
         train=drawn(task),
         test=drawn(task),
-        descriptor=descriptor,
+        descriptor=descriptor or all_parameters,
     )
+
+
+def all_parameters(task: Task) -> Float[Array, " d"]:
+    """Every number of the parameters, in the order of their fields."""
+    leaves = [jnp.ravel(jnp.asarray(leaf, jnp.float32)) for leaf in jax.tree.leaves(task)]
+    return jnp.concatenate(leaves)
 
 
 def rescaled(env: environment.Environment) -> environment.Environment:
