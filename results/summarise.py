@@ -87,10 +87,13 @@ def adaptation(runs: list[Recorded], path: Path) -> None:
     plt = plot.canvas()
     worlds = sorted({run.config["config"]["benchmark"] for run in runs})
     with plt.rc_context(plot.STYLE):
-        figure, row = plt.subplots(
-            1, len(worlds), figsize=(4.6 * len(worlds), 3.8), squeeze=False, layout="constrained"
+        rows, columns = -(-len(worlds) // 3), min(3, len(worlds))
+        figure, grid = plt.subplots(
+            rows, columns, figsize=(4.6 * columns, 3.8 * rows), squeeze=False, layout="constrained"
         )
-        for axes, world in zip(row[0], worlds, strict=True):
+        for spare in grid.flat[len(worlds) :]:
+            spare.set_visible(False)
+        for axes, world in zip(grid.flat, worlds, strict=False):
             here = [run for run in runs if run.config["config"]["benchmark"] == world]
             here.sort(key=lambda run: -run.returns.mean(axis=0)[-1])
             for run, colour in zip(here, plot.colours(len(here)), strict=True):
