@@ -122,7 +122,8 @@ def ppo(
 
         def loss(theta: Theta, rows: Array):
             over_trials = jax.vmap(trial_losses, in_axes=(None, 0, 0, 0, None))
-            return mean_and_sum(over_trials(theta, *take(data, rows), c_h))
+            trial, advantage, target = take(data, rows)
+            return mean_and_sum(over_trials(theta, trial, advantage, target, c_h))
 
         batches = minibatches(len(reward), epochs=cfg.epochs, num=cfg.minibatches, key=key)
         theta, opt_state, losses = gradient_steps(loss, optimiser, theta, state.opt_state, batches)

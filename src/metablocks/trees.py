@@ -66,9 +66,10 @@ def gradient_steps(
     Returns the parameters, the optimiser's state, and the auxiliary values' means.
     """
 
-    def step(learned: PyTree, batch: PyTree):
-        grads, aux = jax.grad(loss, has_aux=True)(learned[0], batch)
-        return descend(optimiser, *learned, grads), aux
+    def step(learned: tuple[PyTree, PyTree], batch: PyTree):
+        params, opt_state = learned
+        grads, aux = jax.grad(loss, has_aux=True)(params, batch)
+        return descend(optimiser, params, opt_state, grads), aux
 
     (params, opt_state), aux = jax.lax.scan(step, (params, opt_state), batches)
     return params, opt_state, jax.tree.map(lambda values: values.mean(axis=0), aux)
