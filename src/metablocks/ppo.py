@@ -118,7 +118,7 @@ def ppo(
         value = trials.extras["value"]
         advantage = jax.vmap(advantages)(reward, value)
         data = trials, standardised(advantage), advantage + value
-        c_h = entropy_coef(state.updates)
+        c_h = jnp.asarray(entropy_coef(state.updates))
 
         def loss(theta: Theta, rows: Array):
             over_trials = jax.vmap(trial_losses, in_axes=(None, 0, 0, 0, None))
