@@ -3,7 +3,7 @@
 Duan, Schulman, Chen, Bartlett, Sutskever, Abbeel 2016, https://arxiv.org/abs/1611.02779.
 E-RL2: Stadie et al. 2018, https://arxiv.org/abs/1803.01118.
 
-    phi = h:     h_t = GRU(h_{t-1}, (s_t, a_{t-1}, r_{t-1}, first_t)),    a_t ~ pi_theta(. | h_t)
+    phi = h:     h_t = GRU(h_{t-1}, phi(s_t, a_{t-1}, r_{t-1}, first_t)),    a_t ~ pi_theta(. | h_t)
     objective:   max E_T E_trial [ sum_t gamma^t r_t ],    t from the trial's first to its last step
     by PPO:      min E_T E_t [ -min(rho_t A_t, clip(rho_t, 1 +- epsilon) A_t)
                                + c_V 1/2 (V(h_t) - G_t)^2 - c_H H(pi(. | h_t)) ]
@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 import jax.numpy as jnp
 import jax.random as jr
 
-from metablocks.collection import OnPolicyConfig, new_trials
+from metablocks.collection import OnPolicyConfig, new_trials, trial_return
 from metablocks.envs import catalogue
 from metablocks.experiment import RunConfig, main, presets
 from metablocks.nets import RecurrentActorCritic
@@ -42,6 +42,8 @@ class Config(RunConfig, OnPolicyConfig):
     """E-RL2: first episodes of a trial whose rewards earn no credit."""
     width: int = 64
     """Units of the memory h."""
+    embed: int = 0
+    """Units of phi, one relu layer; 0 for none."""
 
 
 class State(NamedTuple):
@@ -78,7 +80,8 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     # -- learner
     def init(key):
         theta = RecurrentActorCritic(
-            obs_size, num_actions, discrete=discrete, width=cfg.width, key=key)
+            obs_size, num_actions, discrete=discrete, width=cfg.width, embed=cfg.embed,
+            key=key)
         return State(theta, policy.init(theta))
 
     def update(state, key):
@@ -86,7 +89,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
         trials = new_trials(collector, benchmark, cfg, state.theta, k_collect)
         theta, learned, metrics = policy.improve(
             state.theta, state.ppo, trials, credited * trials.reward, k_learn)
-        metrics["return"] = trials.reward.sum(axis=1).mean()
+        metrics["return"] = trial_return(trials)
         metrics["env_steps"] = learned.updates * trials.reward.size
         metrics["grad_steps"] = learned.updates * cfg.epochs * cfg.minibatches
         return State(theta, learned), metrics

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import optax
 
-from metablocks.collection import OnPolicyConfig, draw_trials, keep_trials, new_trials
+from metablocks.collection import OnPolicyConfig, draw_trials, keep_trials, new_trials, trial_return
 from metablocks.dists import standard_normal
 from metablocks.encoders import RecurrentEncoder
 from metablocks.envs import catalogue
@@ -114,8 +114,14 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
 
         return belief_agent(lambda theta: theta.encoder, context, act)
 
+    def expects(theta, phi, key):                        # E_{m ~ q_t} of what each place pays
+        ms = jax.vmap(theta.encoder.posterior(phi.memory).sample)(jr.split(key, 32))
+        return jax.vmap(lambda m: theta.decoder.pays(benchmark.plane.places, m))(ms).mean(axis=0)
+
     collector = acting(lambda pi, key: pi.sample(key))
     agent = collector if cfg.eval_mode == "stochastic" else acting(lambda pi, key: pi.mode())
+    if benchmark.plane is not None:
+        agent = agent._replace(expects=expects)
 
     # -- objective of encoder and decoder: one trial [T]
     def beliefs(theta, trial):                                                   # q_0, ..., q_T
@@ -172,7 +178,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
             state.theta, state.ppo, trials, trials.reward, k_policy)
         theta, opt_state, vae_losses = improve_beliefs(
             theta, state.vae_opt_state, kept, cfg.vae_steps, k_vae)
-        metrics = losses | vae_losses | {"return": trials.reward.sum(axis=1).mean()}
+        metrics = losses | vae_losses | {"return": trial_return(trials)}
         metrics["env_steps"] = kept.added.sum() * num_steps
         metrics["grad_steps"] = learned.opt_state[1][0].count + opt_state[0].count
         return State(theta, learned, opt_state, kept), metrics

@@ -1,6 +1,6 @@
 """Keeps what is claimed of a run: python results/record.py RUN_DIR NAME
 
-Copies the command, configuration and device (config.json), the metrics and one picture into
+Copies the command, configuration and device (config.json), the metrics and the pictures into
 results/NAME, small enough to commit.
 """
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 KEPT = ("config.json", "metrics.jsonl", "summary.json")
-PICTURES = ("trajectories.png", "curve.png")
+PICTURES = ("curve.png", "trajectories.png", "beliefs.png")
 
 
 def record(run: Path, name: str) -> Path:
@@ -20,8 +20,9 @@ def record(run: Path, name: str) -> Path:
     target.mkdir(exist_ok=True)
     for file in KEPT:
         shutil.copy(run / file, target / file)
-    picture = next(file for file in PICTURES if (run / file).exists())
-    shutil.copy(run / picture, target / picture)
+    for file in PICTURES:
+        if (run / file).exists():
+            shutil.copy(run / file, target / file)
     return target
 
 

@@ -6,7 +6,14 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from metablocks.collection import OffPolicyConfig, off_policy
+from metablocks.collection import (
+    OffPolicyConfig,
+    OnPolicyConfig,
+    new_trials,
+    off_policy,
+    trial_return,
+)
+from metablocks.envs.gymnax_tasks import cartpole
 from metablocks.envs.point_goal import sparse_semicircle
 from metablocks.trees import take
 from metablocks.types import Agent
@@ -138,3 +145,21 @@ def test_a_share_of_contexts_is_exploration():
 def test_bad_numbers_are_named(options, named):
     with pytest.raises(ValueError, match=named):
         collection(**options)
+
+
+def test_what_follows_an_early_end_is_not_live_and_earns_no_return():
+    """A pole that is only ever pushed to one side falls: later steps of the slot are another's."""
+    horizon, tasks = 40, 3
+    pushing = Agent(
+        lambda theta, key: None,
+        lambda theta, phi, now, key: (jnp.int32(1), {}, phi),
+        lambda theta, phi, trajectories, key: phi,
+    )
+    cfg = OnPolicyConfig(meta_batch=tasks, minibatches=1, trial_episodes=2)
+    made = new_trials(pushing, cartpole(horizon=horizon), cfg, None, jr.key(0))
+    live = made.extras["live"].reshape(tasks, 2, horizon)
+    ended = np.asarray(made.terminated.reshape(tasks, 2, horizon))
+    lengths = 1 + ended.argmax(axis=2)
+    assert (lengths < horizon).all()
+    np.testing.assert_array_equal(live, np.arange(horizon) < lengths[..., None])
+    assert trial_return(made) == pytest.approx(lengths.sum(axis=1).mean())

@@ -1,6 +1,9 @@
 """PPO over trials: what one step is, what is credited, and what a minibatch holds."""
 
+import dataclasses
+
 import chex
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -39,7 +42,8 @@ def trials(theta, key):
 
     def row(obs, action, zero, no, log_prob):
         now = TimeStep(obs, action, zero, no)
-        return Transition(now, action, zero, obs, no, no, {"log_prob": log_prob, "value": zero})
+        extras = {"log_prob": log_prob, "value": zero, "live": ~no}
+        return Transition(now, action, zero, obs, no, no, extras)
 
     return jax.vmap(jax.vmap(row))(obs, actions, zeros, no, log_prob)
 
@@ -94,6 +98,24 @@ def test_clipping_stops_what_is_far_from_the_policy_that_made_the_trials():
         logits = improved(cfg, theta, made, reward)[0]["logits"]
         far[epsilon] = float(jax.nn.softmax(logits)[:, 1].max())
     assert far[0.1] < 0.7 and far[1e6] > 0.95
+
+
+def test_steps_of_no_episode_earn_nothing_and_teach_the_value_only():
+    theta = theta_of(jr.key(0))
+    made, reward = trials(theta, jr.key(1)), jr.normal(jr.key(2), (NUM, STEPS))
+    live = jnp.ones((NUM, STEPS), bool).at[:, 1].set(False)
+    made = eqx.tree_at(lambda rows: rows.extras["live"], made, live)
+    cfg = dataclasses.replace(PLAIN, entropy_coef=0.3, value_coef=0.5)
+    got, _, _ = improved(cfg, theta, made, reward)
+    same, _, _ = improved(cfg, theta, made, reward.at[:, 1].add(7.0))
+    chex.assert_trees_all_equal(got, same)
+    np.testing.assert_array_equal(got["logits"][1], theta["logits"][1])
+    assert (got["logits"][jnp.array([0, 2])] != theta["logits"][jnp.array([0, 2])]).all()
+    # the value of a step between two episodes is what the next one earns: every target counts
+    targets = jax.vmap(
+        lambda r: discounted_returns(r, jnp.full(STEPS, 0.5), bootstrap=jnp.zeros(()))
+    )(live * reward)
+    assert jnp.sign(got["value"]) == jnp.sign(targets.mean())
 
 
 def test_minibatches_are_of_whole_trials():

@@ -74,13 +74,15 @@ def ppo(
                           + c_V 1/2 (V_t - G_t)^2 - c_H H(pi_t) ]
 
     The discount is never cut inside a trial, and the trial's last step ends it (V_T = 0). Trials
-    stay whole in the minibatches, so that `heads` may unroll a memory over them.
+    stay whole in the minibatches, so that `heads` may unroll a memory over them. Steps that are of
+    no episode (`live`, where one ended before its time) earn nothing and teach the value only.
 
     Args:
         heads: (theta, trial [T]) -> (the policies pi_t and the values V_t [T] at its steps).
         num_updates: over how many updates the step size and the entropy's weight fall.
 
-    The trials' extras must hold `log_prob` and `value`, as they were when the trial was made.
+    The trials' extras must hold `log_prob` and `value`, as they were when the trial was made, and
+    `live` (`collection.new_trials`).
     Schulman et al. 2017, https://arxiv.org/abs/1707.06347.
     """
     num_steps = cfg.epochs * cfg.minibatches
@@ -102,9 +104,10 @@ def ppo(
         log_prob, made = pi.log_prob(row.action), row.extras
         near = {"behaviour_value": made["value"], "epsilon": cfg.epsilon} if cfg.clip_value else {}
         return {
-            "policy": ppo_clip_loss(log_prob, made["log_prob"], advantage, epsilon=cfg.epsilon),
+            "policy": made["live"]
+            * ppo_clip_loss(log_prob, made["log_prob"], advantage, epsilon=cfg.epsilon),
             "value": cfg.value_coef * value_loss(value, target, **near),
-            "entropy": -c_h * pi.entropy(),
+            "entropy": made["live"] * -c_h * pi.entropy(),
         }
 
     def trial_losses(theta: Theta, trial: Transition, advantage: Array, target: Array, c_h: Array):
@@ -115,9 +118,9 @@ def ppo(
         return PPOState(optimiser.init(theta), jnp.zeros((), jnp.int32))
 
     def improve(theta: Theta, state: PPOState, trials: Transition, reward: Array, key: Key):
-        value = trials.extras["value"]
-        advantage = jax.vmap(advantages)(reward, value)
-        data = trials, standardised(advantage), advantage + value
+        value, live = trials.extras["value"], trials.extras["live"]
+        advantage = jax.vmap(advantages)(live * reward, value)
+        data = trials, standardised(advantage, where=live), advantage + value
         c_h = jnp.asarray(entropy_coef(state.updates))
 
         def loss(theta: Theta, rows: Array):

@@ -55,6 +55,8 @@ class Agent(NamedTuple):
     prior: Callable[[Theta, Key], Phi]
     act: Callable[[Theta, Phi, TimeStep, Key], tuple[Array, dict[str, PyTree], Phi]]
     adapt: Callable[[Theta, Phi, Transition, Key], Phi]
+    expects: Callable[[Theta, Phi, Key], Float[Array, " n"]] | None = None
+    """The reward that phi expects at every one of the plane's places: its belief, for pictures."""
 
 
 class Learner(NamedTuple):
@@ -67,6 +69,21 @@ class Learner(NamedTuple):
 
     init: Callable[[Key], Any]
     update: Callable[[Any, Key], tuple[Any, dict[str, Array]]]
+
+
+class Plane(NamedTuple):
+    """How a world is drawn in the plane."""
+
+    position: Callable[[Transition], Float[Array, " 2"]]
+    """Where a step starts from."""
+    goal: Callable[[Task], Float[Array, " 2"]]
+    """Where the hidden goal is."""
+    walls: Callable[[Task], Bool[Array, "n n"]] | None = None
+    """What cannot be walked through, of the cells (x, y)."""
+    places: Float[Array, "n 2"] | None = None
+    """Points of a regular grid, the last coordinate fastest, to show beliefs at."""
+    expected: Callable[[Transition], Float[Array, "T n"]] | None = None
+    """The exact belief after every step of a trial [T], told as E[r] for arriving at each place."""
 
 
 class Benchmark(NamedTuple):
@@ -89,5 +106,7 @@ class Benchmark(NamedTuple):
     """The privileged task vector mu, which no agent sees at meta-test."""
     oracle: Callable[[Task], Agent] | None = None
     """The optimal agent that is told the task, where it is known."""
-    plane: Callable[[Transition], Float[Array, " 2"]] | None = None
-    """Where a step lies in the plane, for pictures; None if the world is not planar."""
+    bayes: tuple[float, ...] | None = None
+    """The Bayes-optimal agent's return in every episode of a trial of so many, where known."""
+    plane: Plane | None = None
+    """How to draw it; None if the world is not planar."""

@@ -10,9 +10,11 @@ import pytest
 
 from metablocks import laws
 from metablocks.envs import gridworld as grids
-from metablocks.envs.gridworld import draw_maze, gridworld, maze, moved
+from metablocks.envs.gridworld import HiddenGoal, draw_maze, gridworld, maze, moved
 from metablocks.evaluate import oracle_return
+from metablocks.rollout import rollout
 from metablocks.trees import take
+from metablocks.types import Agent
 
 SIZE = 9
 
@@ -148,3 +150,22 @@ def test_the_task_is_constant(benchmark):
 def test_bad_sizes_are_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_the_exact_belief_is_uniform_over_what_was_not_ruled_out_until_the_goal_pays():
+    benchmark = gridworld(horizon=3)
+    task = HiddenGoal(jnp.array([1, 2]), jnp.zeros((5, 5), bool), jnp.int32(3))
+    up_up_right = jnp.array([1, 1, 2])
+    agent = Agent(
+        lambda theta, key: jnp.int32(0),
+        lambda theta, t, now, key: (up_up_right[t], {}, t + 1),
+        lambda theta, t, trajectories, key: t,
+    )
+    _, trial = rollout(agent, benchmark.env, None, jnp.int32(0), task, num_steps=3, key=jr.key(0))
+    belief = benchmark.plane.expected(trial).reshape(3, 5, 5)
+    np.testing.assert_allclose(belief.sum(axis=(1, 2)), 1.0, rtol=1e-6)
+    possible = jnp.ones((5, 5)).at[:2, :2].set(0.0) / 21  # (0, 1) could not be the goal anyway
+    np.testing.assert_allclose(belief[0], possible, rtol=1e-6)
+    np.testing.assert_allclose(belief[1], possible.at[0, 2].set(0.0) * 21 / 20, rtol=1e-6)
+    np.testing.assert_allclose(belief[2], jnp.zeros((5, 5)).at[1, 2].set(1.0), rtol=1e-6)
+    np.testing.assert_array_equal(benchmark.plane.places[7], [1, 2])

@@ -6,8 +6,16 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from metablocks.envs.point_goal import PointState, dense_square, navigation, sparse_semicircle
+from metablocks.envs.point_goal import (
+    PointGoal,
+    PointState,
+    dense_square,
+    navigation,
+    sparse_semicircle,
+)
+from metablocks.rollout import rollout
 from metablocks.trees import take
+from metablocks.types import Agent
 
 SPARSE, DENSE, NAVIGATION = sparse_semicircle(), dense_square(), navigation()
 
@@ -105,3 +113,27 @@ def test_sizes_are_checked():
         sparse_semicircle(radius=-1.0)
     with pytest.raises(ValueError, match="num_test must lie between 0 and 100, got 100"):
         sparse_semicircle(num_test=100)
+
+
+def test_the_exact_belief_of_the_sparse_robot_rules_out_goals_and_then_knows():
+    benchmark = sparse_semicircle(horizon=10)
+    goal = jnp.array([0.0, 1.0])
+    task = PointGoal(goal=goal, max_steps_in_episode=jnp.int32(10))
+    north = Agent(
+        lambda theta, key: None,
+        lambda theta, phi, now, key: (jnp.array([0.0, 1.0]), {}, phi),
+        lambda theta, phi, trajectories, key: phi,
+    )
+    _, trial = rollout(north, benchmark.env, None, None, task, num_steps=10, key=jr.key(0))
+    angles = np.linspace(0.0, np.pi, 100)
+    goals = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    places = np.asarray(benchmark.plane.places)
+    distance = np.linalg.norm(places[:, None] - goals, axis=-1)
+    pays = np.where(distance <= 0.2, 1 - distance, 0.0)
+    expected = benchmark.plane.expected(trial)
+    # nothing was paid, or could be: the prior, but for places just 0.2 from a goal, of either side
+    assert (np.abs(expected[0] - pays.mean(axis=1)) > 1e-5).mean() < 0.01
+    assert trial.reward[8] > 0.85
+    at_goal = int(np.argmin(np.linalg.norm(places - [0.0, 1.0], axis=1)))
+    far = int(np.argmin(np.linalg.norm(places - [1.0, 0.0], axis=1)))
+    assert expected[9, at_goal] > 0.95 and expected[9, far] < 1e-6 < expected[0, far]

@@ -10,7 +10,7 @@ import pytest
 from tiny_recipe import PRESETS, Config, make
 
 from metablocks.evaluate import adaptation_curve
-from metablocks.experiment import checkpoint, plot, program, restore_best
+from metablocks.experiment import checkpoint, plot, restore_best
 from metablocks.experiment.errors import Interrupted, RunFailed
 from metablocks.experiment.folder import write_json
 from metablocks.experiment.run import Session, run
@@ -58,8 +58,8 @@ def test_an_evaluation_is_the_mean_the_error_and_the_worst_of_the_held_out_retur
     _, agent, benchmark = make(SMALL)
     for row, seed in enumerate((0, 1)):
         key = jax.random.key(seed)
-        tasks = benchmark.test(jax.random.fold_in(key, program.TASKS), SMALL.eval_tasks)
-        k_trials = jax.random.fold_in(jax.random.fold_in(key, program.TRIALS), SMALL.num_updates)
+        tasks = benchmark.test(jax.random.fold_in(key, scenery.TASKS), SMALL.eval_tasks)
+        k_trials = jax.random.fold_in(jax.random.fold_in(key, scenery.TRIALS), SMALL.num_updates)
         theta = jax.tree.map(lambda leaf, row=row: leaf[row], outcome.theta)
         returns, _ = adaptation_curve(
             agent, benchmark, theta, tasks, episodes=SMALL.eval_episodes, key=k_trials

@@ -53,6 +53,8 @@ def test_the_gridworld_has_the_known_value_and_its_agent_gets_it_from_every_goal
     np.testing.assert_allclose(found.returns, [4.0, 11.0714, 11.0714, 11.0714], atol=1e-3)
     assert found.returns.sum() == pytest.approx(37.214, abs=1e-3)
     benchmark = gridworld()
+    np.testing.assert_allclose(benchmark.bayes, found.returns, rtol=1e-6)
+    assert gridworld(horizon=14).bayes is None
     goals = jnp.array(goal_cells(5))
     tasks = jax.tree.map(lambda leaf: jnp.repeat(leaf, 21, axis=0), benchmark.test(jr.key(0), 1))
     returns, _ = jax.jit(

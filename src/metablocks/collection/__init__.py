@@ -8,3 +8,4 @@ from metablocks.collection.on_policy import OnPolicyConfig as OnPolicyConfig
 from metablocks.collection.on_policy import draw_trials as draw_trials
 from metablocks.collection.on_policy import keep_trials as keep_trials
 from metablocks.collection.on_policy import new_trials as new_trials
+from metablocks.collection.on_policy import trial_return as trial_return

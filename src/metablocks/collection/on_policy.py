@@ -6,11 +6,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jaxtyping import Array, Float
 
 from metablocks import replay
 from metablocks.evaluate import trials
 from metablocks.ppo import PPOConfig
 from metablocks.replay import Replay
+from metablocks.rollout import live
 from metablocks.trees import merge
 from metablocks.types import Agent, Benchmark, Key, Theta, Transition
 
@@ -42,13 +44,21 @@ def new_trials(
     """One trial in each of `meta_batch` new training tasks, from the prior on: [N, T].
 
     The T = `trial_episodes` x horizon steps of a trial follow one another along the last axis, so
-    that a memory, and a return, can go through the ends of its episodes.
+    that a memory, and a return, can go through the ends of its episodes. Where an episode ends
+    before its time, another begins in the same task; the extras say that its steps are not `live`.
     """
     k_tasks, k_prior, k_trials = jr.split(key, 3)
     tasks = benchmark.train(k_tasks, cfg.meta_batch)
     phi = jax.vmap(agent.prior, (None, 0))(theta, jr.split(k_prior, cfg.meta_batch))
     made = trials(agent, benchmark, theta, phi, tasks, episodes=cfg.trial_episodes, key=k_trials)
+    counted = {"live": jax.vmap(jax.vmap(jax.vmap(live)))(made)}
+    made = eqx.tree_at(lambda rows: rows.extras, made, made.extras | counted)
     return jax.vmap(lambda rows: merge(rows, 3))(made)
+
+
+def trial_return(made: Transition) -> Float[Array, ""]:
+    """The mean over trials [N, T] of the return of all their episodes."""
+    return (made.extras["live"] * made.reward).sum(axis=1).mean()
 
 
 def keep_trials(kept: Replay | None, made: Transition, *, capacity: int) -> Replay:

@@ -12,12 +12,14 @@ from gymnax.environments import environment, spaces
 from jaxtyping import Array, Bool, Float, Int
 
 from metablocks.envs.tasks import drawn
-from metablocks.types import Agent, Benchmark, Key
+from metablocks.types import Agent, Benchmark, Key, Plane, Task, Transition
 
 Cell = Int[Array, " 2"]
 MOVES = np.array([[0, 0], [0, 1], [1, 0], [0, -1], [-1, 0]])
 """What the actions noop, up, right, down, left add to (x, y)."""
 ACTIONS = tuple(range(len(MOVES)))
+BAYES = (4.0, 232.5 / 21, 232.5 / 21, 232.5 / 21)
+"""What the Bayes-optimal agent gets in 4 episodes of 15 steps, by `oracles.search`."""
 FAR = 1_000_000
 """The distance to what cannot be reached."""
 
@@ -131,6 +133,18 @@ def goal_cells(size: int) -> list[tuple[int, int]]:
     return [(x, y) for x in range(size) for y in range(size) if max(x, y) >= 2]
 
 
+def _drawn(cell_of: Callable[[Any], Cell]) -> Plane:
+    """The plane of cells (x, y)."""
+
+    def position(transition: Transition) -> Float[Array, " 2"]:
+        return cell_of(transition.timestep.obs).astype(jnp.float32)
+
+    def goal(task: Task) -> Float[Array, " 2"]:
+        return task.goal.astype(jnp.float32)
+
+    return Plane(position, goal)
+
+
 def gridworld(*, size: int = 5, horizon: int = 15) -> Benchmark:
     """VariBAD's gridworld: the goal is uniform over the cells outside the 2 x 2 start corner.
 
@@ -159,6 +173,15 @@ def gridworld(*, size: int = 5, horizon: int = 15) -> Benchmark:
     def cell_of(obs: Float[Array, " o"]) -> Cell:
         return jnp.stack(jnp.divmod(jnp.argmax(obs), size))
 
+    prior = jnp.zeros(size * size).at[goals @ jnp.array([size, 1])].set(1.0)
+
+    def possible(trial: Transition) -> Float[Array, "T n"]:
+        """Uniform over the goals that fit every step so far: p(goal | D) = E[r = 1] at a cell."""
+        fits = (trial.next_obs > 0.5) == (trial.reward > 0.5)[:, None]
+        left = prior * jnp.cumprod(fits, axis=0)
+        return left / left.sum(axis=1, keepdims=True)
+
+    cells = jnp.stack(jnp.divmod(jnp.arange(size * size), size), axis=1).astype(jnp.float32)
     return Benchmark(
         env=GridEnv(size, (0, 0), observe, size * size),
         horizon=horizon,
@@ -166,7 +189,8 @@ def gridworld(*, size: int = 5, horizon: int = 15) -> Benchmark:
         test=drawn(sample),
         descriptor=lambda task: task.goal.astype(jnp.float32),
         oracle=lambda task: shortest_path_agent(cell_of, task),
-        plane=lambda transition: cell_of(transition.timestep.obs).astype(jnp.float32),
+        bayes=BAYES if (size, horizon) == (5, 15) else None,
+        plane=_drawn(cell_of)._replace(places=cells, expected=possible),
     )
 
 
@@ -243,5 +267,5 @@ def maze(*, size: int = 9, horizon: int = 30) -> Benchmark:
         test=drawn(sample),
         descriptor=lambda task: jnp.concatenate([task.goal, task.walls.ravel()]).astype(float),
         oracle=lambda task: shortest_path_agent(cell_of, task),
-        plane=lambda transition: cell_of(transition.timestep.obs).astype(jnp.float32),
+        plane=_drawn(cell_of)._replace(walls=lambda task: task.walls),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -11,7 +12,7 @@ from gymnax.environments import environment, spaces
 from jaxtyping import Array, Float, Shaped
 
 from metablocks.envs.tasks import drawn, fixed
-from metablocks.types import Agent, Benchmark, Key
+from metablocks.types import Agent, Benchmark, Key, Plane, Transition
 
 Point = Float[Array, " 2"]
 
@@ -101,7 +102,7 @@ def _benchmark(env: PointGoalEnv, horizon: int, train, test) -> Benchmark:
         test=test,
         descriptor=lambda task: task.goal,
         oracle=told,
-        plane=lambda transition: transition.timestep.obs,
+        plane=Plane(lambda transition: transition.timestep.obs, lambda task: task.goal),
     )
 
 
@@ -142,14 +143,28 @@ def sparse_semicircle(
     angles = np.linspace(0.0, np.pi, num_goals)
     goals = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     np.random.RandomState(1337).shuffle(goals)
-    env = PointGoalEnv(
-        scale=0.1,
-        reward=lambda distance: jnp.where(distance <= radius, 1.0 - distance, 0.0),
-        start=_origin,
-        reached=_never,
+
+    def reward(distance: Array) -> Array:
+        return jnp.where(distance <= radius, 1.0 - distance, 0.0)
+
+    def paid(at: Float[Array, "n 2"]) -> Float[Array, "n goals"]:
+        return reward(jnp.linalg.norm(at[:, None] - jnp.asarray(goals), axis=-1))
+
+    def expected(trial: Transition) -> Float[Array, "T n"]:
+        """The goals that would have paid what was paid, to 0.01, are equally likely."""
+        misfit = (paid(trial.next_obs) - trial.reward[:, None]) / 0.01
+        return jax.nn.softmax(-0.5 * jnp.cumsum(misfit**2, axis=0)) @ paid(places).T
+
+    across, up = jnp.linspace(-1.4, 1.4, 29), jnp.linspace(-0.4, 1.4, 19)
+    places = jnp.stack(jnp.meshgrid(across, up, indexing="ij"), axis=-1).reshape(-1, 2)
+    env = PointGoalEnv(scale=0.1, reward=reward, start=_origin, reached=_never)
+    train, test = (
+        fixed(_tasks(goals[:-num_test], horizon)),
+        fixed(_tasks(goals[-num_test:], horizon)),
     )
-    train, test = goals[:-num_test], goals[-num_test:]
-    return _benchmark(env, horizon, fixed(_tasks(train, horizon)), fixed(_tasks(test, horizon)))
+    made = _benchmark(env, horizon, train, test)
+    assert made.plane is not None
+    return made._replace(plane=made.plane._replace(places=places, expected=expected))
 
 
 def dense_square(*, horizon: int = 20) -> Benchmark:

@@ -91,6 +91,8 @@ def learning(axes: Any, lines: list[dict[str, Any]]) -> None:
             axes.plot(steps, returns[:, :, episode], color=colour, lw=0.7, alpha=0.4)
         means.append(returns[:, :, episode].mean(axis=1))
         axes.plot(steps, means[-1], color=colour, lw=2, **mark)
+        if "eval/bayes" in lines[-1]:
+            axes.axhline(lines[-1]["eval/bayes"][episode], color=colour, lw=1, ls=(0, (1, 2)))
     oracle(axes, lines)
     low, high = axes.get_ylim()
     heights = spaced([mean[-1] for mean in means], 0.055 * (high - low))
@@ -124,6 +126,10 @@ def adaptation(axes: Any, lines: list[dict[str, Any]]) -> None:
     axes.plot(episodes, mean, color="#3b528b", lw=2, zorder=3)
     axes.scatter(episodes, mean, c=colours(len(mean)), s=36, zorder=4, ec="white", lw=0.8)
     oracle(axes, lines)
+    if "eval/bayes" in lines[-1]:
+        bayes = lines[-1]["eval/bayes"]
+        axes.plot(episodes, bayes, "_", color=INK, ms=22, zorder=5)
+        label(axes, episodes[-1], bayes[-1] - 1e-9, "Bayes-optimal", INK)
     axes.set(title="Adaptation", xlabel="episode in a new task")
     axes.set_xlim(0.7, len(episodes) + 0.3)
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -156,8 +162,11 @@ def short(value: Any) -> str:
     return f"{value:g}"
 
 
-def trajectories(path: Path, paths: np.ndarray, goals: np.ndarray) -> None:
-    """Held-out tasks in columns; every episode's path [tasks, episodes, T, 2], dark to light."""
+def trajectories(path: Path, paths: np.ndarray, marks: Any) -> None:
+    """Held-out tasks in columns; every episode's path [tasks, episodes, T, 2], dark to light.
+
+    `marks` holds the goals [tasks, 2] and the walls [tasks, n, n] or None.
+    """
     plt = canvas()
     num_tasks, num_episodes = paths.shape[:2]
     with plt.rc_context({**STYLE, "axes.grid": False}):
@@ -172,12 +181,53 @@ def trajectories(path: Path, paths: np.ndarray, goals: np.ndarray) -> None:
                 arrived = np.flatnonzero(np.isfinite(x))
                 if len(arrived):
                     axes.plot(x[arrived[-1]], y[arrived[-1]], "o", color=colour, ms=4)
-            if goals.shape[-1] == 2:
-                axes.plot(*goals[index], "*", color="#d55e00", ms=14, mec="white", zorder=5)
+            star(axes, marks.goals[index])
+            if marks.walls is not None:
+                axes.imshow(marks.walls[index].T, origin="lower", cmap="Greys", vmax=3)
             axes.set_title(f"task {index + 1}", fontweight="normal")
             axes.set_aspect("equal", adjustable="box")
             axes.tick_params(labelsize=8)
         episode_bar(plt, figure, row[0], num_episodes)
+        figure.savefig(path)
+        plt.close(figure)
+
+
+def star(axes: Any, goal: np.ndarray) -> None:
+    """The hidden goal."""
+    axes.plot(*goal, "*", color="#d55e00", ms=14, mec="white", zorder=5)
+
+
+def beliefs(path: Path, shown: Any, goals: np.ndarray) -> None:
+    """Episodes in rows; for every held-out task its path over what was believed at the end of the
+    episode, and, where it is known, over what should have been: light is a higher expected reward.
+
+    `shown` holds paths [tasks, episodes, T, 2], places [n, 2], learned and exact [tasks, episodes,
+    n] (exact may be None).
+    """
+    plt = canvas()
+    num_tasks, num_episodes = shown.paths.shape[:2]
+    kinds = {"learned": shown.learned} | ({} if shown.exact is None else {"exact": shown.exact})
+    across, up = (np.unique(shown.places[:, axis]) for axis in (0, 1))
+    half = [(line[1] - line[0]) / 2 for line in (across, up)]
+    box = (across[0] - half[0], across[-1] + half[0], up[0] - half[1], up[-1] + half[1])
+    columns, shape = num_tasks * len(kinds), (box[3] - box[2]) / (box[1] - box[0])
+    with plt.rc_context({**STYLE, "axes.grid": False}):
+        figure, grid = plt.subplots(
+            num_episodes, columns, squeeze=False, sharex=True, sharey=True, layout="constrained",
+            figsize=(1.7 * columns + 0.6, 1.7 * num_episodes * shape + 0.7),
+        )  # fmt: skip
+        for (episode, column), axes in np.ndenumerate(grid):
+            task, kind = divmod(column, len(kinds))
+            name, values = list(kinds.items())[kind]
+            image = values[task, episode].reshape(len(across), len(up)).T
+            axes.imshow(image, origin="lower", extent=box, cmap="magma", vmin=0.0)
+            axes.plot(*shown.paths[task, episode].T, color="#56b4e9", lw=1.6)
+            star(axes, goals[task])
+            axes.set(xticks=[], yticks=[], xlim=box[:2], ylim=box[2:])
+            if episode == 0:
+                axes.set_title(f"task {task + 1}, {name}", fontweight="normal", fontsize=9)
+            if column == 0:
+                axes.set_ylabel(f"episode {episode + 1}")
         figure.savefig(path)
         plt.close(figure)
 

@@ -16,14 +16,9 @@ from jax.tree_util import keystr, tree_leaves_with_path
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from metablocks.evaluate import adaptation_curve, oracle_return, repeats_averaged
-from metablocks.rollout import live
-from metablocks.trees import take
+from metablocks.experiment.scenery import INIT, ORACLE, TRAIN, TRIALS, held_out, paths
 from metablocks.types import Agent, Benchmark, Learner
 
-INIT, TRAIN, TASKS, TRIALS, ORACLE = range(5)
-"""What a seed's key is folded with, one number for each use of it."""
-PICTURED = 5
-"""Held-out tasks whose trajectories are kept for the picture."""
 COUNTERS = ("env_steps", "grad_steps")
 """Metrics that count from the start of the run: the last value is reported, not the mean."""
 
@@ -138,11 +133,8 @@ def evaluator(agent: Agent, benchmark: Benchmark, cfg: Any, num_seeds: int) -> t
     the parallel episodes of one round of adaptation (otherwise 1).
     """
 
-    def held_out(seed: Int[Array, ""]) -> Any:
-        return benchmark.test(jr.fold_in(jr.key(seed), TASKS), cfg.eval_tasks)
-
     def evaluate_one(theta: Any, seed: Int[Array, ""], update: Int[Array, ""]) -> Any:
-        tasks = held_out(seed)
+        tasks = held_out(benchmark, cfg, seed)
         returns, trajectories = adaptation_curve(
             agent,
             benchmark,
@@ -158,7 +150,7 @@ def evaluator(agent: Agent, benchmark: Benchmark, cfg: Any, num_seeds: int) -> t
 
     def oracle_one(seed: Int[Array, ""]) -> Float[Array, ""]:
         key = jr.fold_in(jr.key(seed), ORACLE)
-        returns = oracle_return(benchmark, held_out(seed), key=key)
+        returns = oracle_return(benchmark, held_out(benchmark, cfg, seed), key=key)
         assert returns is not None
         return returns.mean()
 
@@ -173,21 +165,6 @@ def evaluator(agent: Agent, benchmark: Benchmark, cfg: Any, num_seeds: int) -> t
         return seed_axis(over_seeds(oracle_one, num_seeds)(squeezed(seeds)), num_seeds)
 
     return evaluate, oracle if benchmark.oracle is not None else None
-
-
-def paths(benchmark: Benchmark, trajectories: Any) -> Float[Array, "tasks episodes T 2"] | None:
-    """Where the first few tasks' trajectories lead in the plane, NaN after an episode's end."""
-    if benchmark.plane is None:
-        return None
-    few = take(trajectories, jnp.arange(min(PICTURED, trajectories.reward.shape[0])))
-    places = jax.vmap(jax.vmap(jax.vmap(benchmark.plane)))(few)
-    return jnp.where(jax.vmap(jax.vmap(live))(few)[..., None], places, jnp.nan)
-
-
-def goals(benchmark: Benchmark, cfg: Any, seed: int) -> Float[Array, "tasks d"]:
-    """The privileged vectors of the tasks whose `paths` an evaluation keeps."""
-    tasks = benchmark.test(jr.fold_in(jr.key(seed), TASKS), cfg.eval_tasks)
-    return jax.vmap(benchmark.descriptor)(take(tasks, jnp.arange(min(PICTURED, cfg.eval_tasks))))
 
 
 def shapes(learner: Learner, num_seeds: int) -> Carry:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from metablocks.experiment import checkpoint, program
+from metablocks.experiment import checkpoint, program, scenery
 from metablocks.experiment.errors import RunFailed
 from metablocks.experiment.folder import cut_back, read_lines, write_json
 from metablocks.experiment.log import Clock, Log, plain
@@ -143,6 +143,9 @@ class Session:
             "eval/return_stderr": plain(result.stderr),
             "eval/return_worst": plain(result.worst),
         }
+        bayes = self.benchmark.bayes
+        if bayes is not None and len(bayes) == result.returns.shape[-1]:
+            line |= {"eval/bayes": list(bayes)}
         return line if self.oracle is None else line | {"eval/oracle": plain(self.oracle)}
 
     def save_if_due(self) -> None:
@@ -187,8 +190,13 @@ class Session:
         with self.clock.on("pictures"):
             plot.curve(self.folder / "curve.png", lines)
             if self.paths is not None:
-                marks = np.asarray(program.goals(self.benchmark, self.cfg, self.seed))
+                marks = scenery.marks(self.benchmark, self.cfg, self.seed)
                 plot.trajectories(self.folder / "trajectories.png", self.paths, marks)
+                theta = self.carry.state.theta
+                first = theta if len(self.seeds) == 1 else jax.tree.map(lambda x: x[0], theta)
+                believed = scenery.beliefs(*self.blocks[1:], self.cfg, first, self.seed)
+                if believed is not None:
+                    plot.beliefs(self.folder / "beliefs.png", believed, marks.goals)
         summary = {
             "wall_s": round(self.clock.wall_s, 3),
             "seconds": {k: round(v, 3) for k, v in self.clock.spent.items()},

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 from jax.lax import stop_gradient as sg
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 Scalar = Float[Array, ""]
 
@@ -48,6 +48,9 @@ def value_loss(
     return 0.5 * error
 
 
-def standardised(advantages: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
-    """(A - mean A) / (std A + 1e-8), over all axes."""
-    return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+def standardised(
+    advantages: Float[Array, "*axes"], *, where: Bool[Array, "*axes"] | None = None
+) -> Float[Array, "*axes"]:
+    """(A - mean A) / (std A + 1e-8), mean and deviation over all axes, of those `where` names."""
+    mean, std = advantages.mean(where=where), advantages.std(where=where)
+    return (advantages - mean) / (std + 1e-8)

@@ -38,11 +38,18 @@ class RewardDecoder(eqx.Module):
     """The mean of p(r | s, a, s', z)."""
 
     mlp: MLP
+    action_size: int = eqx.field(static=True)
 
     def __init__(
         self, obs_size: int, action_size: int, *, z_size: int, hidden: tuple[int, ...], key: Key
     ):
         self.mlp = MLP(2 * obs_size + action_size + z_size, 1, hidden, key=key)
+        self.action_size = action_size
+
+    def pays(self, places: Float[Array, "n obs"], z: Float[Array, " z"]) -> Float[Array, " n"]:
+        """The mean reward of staying, without acting, where the observation is each place."""
+        rest = jnp.zeros(self.action_size)
+        return jax.vmap(lambda at: self.mlp(jnp.concatenate([at, rest, at, z]))[0])(places)
 
     def loss(self, row: Transition, z: Float[Array, " z"]) -> Float[Array, ""]:
         """-log p(r | s, a, s', z) with unit variance, up to a constant: 1/2 (r^ - r)^2."""
@@ -81,6 +88,10 @@ class CellDecoder(_PlaceDecoder):
     def loss(self, row: Transition, z: Float[Array, " z"]) -> Float[Array, ""]:
         """-log p(r pays or not | s', z) = softplus(-l_{s'}) if it pays, else softplus(l_{s'})."""
         return self._loss(row.next_obs, row.reward, z)
+
+    def pays(self, places: Float[Array, "n 2"], z: Float[Array, " z"]) -> Float[Array, " n"]:
+        """The probability that each cell pays; the places are the cells, in their order."""
+        return jax.nn.sigmoid(self(z))
 
 
 class ArmDecoder(_PlaceDecoder):

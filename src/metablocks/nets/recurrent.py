@@ -64,21 +64,41 @@ class GRU(eqx.Module):
 
 
 class RecurrentActorCritic(eqx.Module):
-    """pi(a | h_t) and V(h_t), where h_t = GRU(h_{t-1}, (s_t, a_{t-1}, r_{t-1}, first_t)).
+    """pi(a | h_t) and V(h_t), where h_t = GRU(h_{t-1}, phi(s_t, a_{t-1}, r_{t-1}, first_t)).
 
     The memory is reset between trials only, which is up to the caller: `init` is the memory of a
-    new task. Duan et al. 2016, https://arxiv.org/abs/1611.02779.
+    new task. Duan et al. 2016, section 2.2, https://arxiv.org/abs/1611.02779.
+
+    Args:
+        obs_size: length of the observation.
+        num_actions: how many actions there are, or the length of a real action.
+        discrete: which of the two.
+        width: units of the memory.
+        embed: units of phi = relu(W x + b); 0 for phi(x) = x.
     """
 
+    embed: eqx.nn.Linear | None
     gru: GRU
     policy: Head
     value: eqx.nn.Linear
     num_actions: int = eqx.field(static=True)
     discrete: bool = eqx.field(static=True)
 
-    def __init__(self, obs_size: int, num_actions: int, *, discrete: bool, width: int, key: Key):
+    def __init__(
+        self,
+        obs_size: int,
+        num_actions: int,
+        *,
+        discrete: bool,
+        width: int,
+        embed: int = 0,
+        key: Key,
+    ):
         k_gru, k_policy, k_value = jr.split(key, 3)
-        self.gru = GRU(obs_size + num_actions + 2, width, key=k_gru)
+        in_size = obs_size + num_actions + 2
+        k_embed = jr.fold_in(k_gru, 0)
+        self.embed = eqx.nn.Linear(in_size, embed, key=k_embed) if embed else None
+        self.gru = GRU(embed or in_size, width, key=k_gru)
         self.policy = Head(width, num_actions, discrete=discrete, key=k_policy)
         self.value = eqx.nn.Linear(width, 1, key=k_value)
         self.num_actions, self.discrete = num_actions, discrete
@@ -100,7 +120,8 @@ class RecurrentActorCritic(eqx.Module):
         return h, jax.vmap(self._heads)(hs)
 
     def _features(self, timestep: TimeStep) -> Float[Array, " features"]:
-        return step_features(timestep, self.num_actions, discrete=self.discrete)
+        x = step_features(timestep, self.num_actions, discrete=self.discrete)
+        return x if self.embed is None else jax.nn.relu(self.embed(x))
 
     def _heads(self, h: Float[Array, " h"]) -> tuple[Any, Float[Array, ""]]:
         return self.policy(h), self.value(h)[0]
