@@ -106,22 +106,18 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     def features(obs, q):
         return jnp.concatenate([obs, q.mean, 2 * jnp.log(q.scale)])
 
+    pays = benchmark.plane and (lambda theta, m: theta.decoder.pays(benchmark.plane.places, m))
+
     def acting(choose):
         def act(theta, q, timestep, key):
             pi, value = theta.policy(features(timestep.obs, q))
             action = choose(pi, key)
             return action, {"log_prob": pi.log_prob(action), "value": value, "belief": q}
 
-        return belief_agent(lambda theta: theta.encoder, context, act)
-
-    def expects(theta, phi, key):                        # E_{m ~ q_t} of what each place pays
-        ms = jax.vmap(theta.encoder.posterior(phi.memory).sample)(jr.split(key, 32))
-        return jax.vmap(lambda m: theta.decoder.pays(benchmark.plane.places, m))(ms).mean(axis=0)
+        return belief_agent(lambda theta: theta.encoder, context, act, pays=pays)
 
     collector = acting(lambda pi, key: pi.sample(key))
     agent = collector if cfg.eval_mode == "stochastic" else acting(lambda pi, key: pi.mode())
-    if benchmark.plane is not None:
-        agent = agent._replace(expects=expects)
 
     # -- objective of encoder and decoder: one trial [T]
     def beliefs(theta, trial):                                                   # q_0, ..., q_T
@@ -164,8 +160,8 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
                                   hidden=(cfg.decoder_width,) * 2, key=k_decoder),
             ActorCritic(obs_size + 2 * cfg.z_size, num_actions, discrete=discrete,
                         hidden=(cfg.width,) * cfg.depth, key=k_policy))
-        trials = new_trials(collector, benchmark, cfg, theta, k_trials)
-        kept = keep_trials(None, trials, capacity=cfg.vae_capacity)
+        kept = keep_trials(None, new_trials(collector, benchmark, cfg, theta, k_trials),
+                           capacity=cfg.vae_capacity)
         theta, opt_state, _ = improve_beliefs(
             theta, vae_optimiser.init(theta), kept, cfg.vae_warmup, k_vae)
         return State(theta, policy.init(theta), opt_state, kept)

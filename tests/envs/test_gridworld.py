@@ -10,7 +10,8 @@ import pytest
 
 from metablocks import laws
 from metablocks.envs import gridworld as grids
-from metablocks.envs.gridworld import HiddenGoal, draw_maze, gridworld, maze, moved
+from metablocks.envs.gridworld import HiddenGoal, gridworld, moved
+from metablocks.envs.maze import draw_maze, maze
 from metablocks.evaluate import oracle_return
 from metablocks.rollout import rollout
 from metablocks.trees import take

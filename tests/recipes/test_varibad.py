@@ -8,7 +8,7 @@ import jax.random as jr
 import pytest
 
 from metablocks import laws
-from metablocks.experiment import presets
+from metablocks.experiment import plot, presets, scenery
 from metablocks.trees import all_finite
 
 TINY = {
@@ -105,3 +105,17 @@ def test_every_preset_can_be_made(varibad):
     for cfg in presets(varibad.Config, varibad.__file__).values():
         learner, _, _ = varibad.make(cfg)
         jax.eval_shape(learner.update, jax.eval_shape(learner.init, jr.key(0)), jr.key(0))
+
+
+def test_its_beliefs_can_be_seen_beside_the_exact_ones(varibad, tmp_path):
+    cfg = config(varibad, eval_episodes=2, eval_tasks=4)
+    learner, agent, benchmark = varibad.make(cfg)
+    theta = learner.init(jr.key(0)).theta
+    shown = scenery.beliefs(agent, benchmark, cfg, theta, 0)
+    assert shown.learned.shape == shown.exact.shape == (3, 2, 25)
+    assert ((shown.learned > 0) & (shown.learned < 1)).all()
+    assert abs(shown.exact.sum(axis=2) - 1).max() < 1e-5
+    plot.beliefs(tmp_path / "beliefs.png", shown, scenery.marks(benchmark, cfg, 0).goals)
+    assert (tmp_path / "beliefs.png").stat().st_size > 10_000
+    _, agent, bandit = varibad.make(config(varibad, benchmark="bandit", decodes="arms"))
+    assert scenery.beliefs(agent, bandit, cfg, None, 0) is None

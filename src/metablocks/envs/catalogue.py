@@ -7,9 +7,10 @@ from typing import NamedTuple
 from gymnax.environments import spaces
 
 from metablocks.envs.bandit import bernoulli_bandit
-from metablocks.envs.gridworld import gridworld, maze
+from metablocks.envs.gridworld import gridworld
 from metablocks.envs.gymnax_tasks import cartpole, pendulum
 from metablocks.envs.half_cheetah import cheetah_direction, cheetah_velocity
+from metablocks.envs.maze import maze
 from metablocks.envs.point_goal import dense_square, navigation, sparse_semicircle
 from metablocks.envs.tabular import random_mdp
 from metablocks.types import Benchmark

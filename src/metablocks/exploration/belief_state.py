@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 from jaxtyping import Array, Bool, Float, PyTree
 
 from metablocks.trees import where
@@ -24,6 +25,8 @@ def belief_agent(
     encoder: Callable[[Theta], Any],
     row: Callable[[Array, Array, Array], Float[Array, " c"]],
     act: Callable[[Theta, Any, TimeStep, Key], tuple[Array, dict[str, PyTree]]],
+    *,
+    pays: Callable[[Theta, Float[Array, " z"]], Float[Array, " n"]] | None = None,
 ) -> Agent:
     """The agent that folds every step into its belief and acts on the belief itself.
 
@@ -37,6 +40,8 @@ def belief_agent(
             and `posterior(memory) -> q`.
         row: (action, next observation, reward) -> what the encoder sees of a step, [c].
         act: (theta, q, timestep, key) -> (action, extras).
+        pays: (theta, z) -> the mean reward at every place of the plane, for pictures; the belief
+            that is shown is E_{z ~ q} of it, over 32 draws.
     """
 
     def fold(theta: Theta, memory: Any, c: Array) -> Any:
@@ -57,4 +62,10 @@ def belief_agent(
         c = row(last.action, last.next_obs, last.reward)
         return BeliefState(fold(theta, phi.memory, c), jnp.array(False))
 
-    return Agent(prior=prior, act=step, adapt=adapt)
+    def expects(theta: Theta, phi: BeliefState, key: Key) -> Float[Array, " n"]:
+        assert pays is not None
+        q = encoder(theta).posterior(phi.memory)
+        zs = jax.vmap(q.sample)(jr.split(key, 32))
+        return jax.vmap(pays, (None, 0))(theta, zs).mean(axis=0)
+
+    return Agent(prior, step, adapt, expects if pays else None)
