@@ -39,10 +39,8 @@ from metablocks.types import Agent, Benchmark, Learner
 class Config(RunConfig, OnPolicyConfig):
     """The numbers of a preset."""
 
-    benchmark: Literal[
-        "bandit", "gridworld", "sparse-point-robot", "cheetah-dir", "cheetah-vel", "pendulum",
-        "cartpole",
-    ]  # fmt: skip
+    benchmark: Literal["bandit", "gridworld", "sparse-point-robot", "cheetah-dir", "cheetah-vel",
+                       "pendulum", "cartpole"]  # fmt: skip
     """The tasks, p(T)."""
     eval_mode: Literal["deterministic", "stochastic"] = "deterministic"
     """Whether the evaluated policy acts by its mode or by a sample."""

@@ -1,4 +1,4 @@
-"""Draws what the README shows of the recorded runs: its table, and results/adaptation.png."""
+"""Draws what the README shows of the recorded runs: its table, and the pictures in results/."""
 
 import json
 import shlex
@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from metablocks.envs import catalogue
 from metablocks.experiment import plot
 
 HERE = Path(__file__).parent
@@ -32,6 +33,18 @@ class Recorded(NamedTuple):
     def told(self) -> float | None:
         """The return of the agent that is told the task."""
         return float(np.mean(self.last["eval/oracle"])) if "eval/oracle" in self.last else None
+
+    @property
+    def world(self) -> str:
+        """The benchmark's name."""
+        return self.config["config"]["benchmark"]
+
+    @property
+    def bayes(self) -> float | None:
+        """The Bayes-optimal return of the last episode, where it is known for such a trial."""
+        bayes = catalogue.benchmark(self.world).bayes
+        known = bayes is not None and len(bayes) == self.returns.shape[1]
+        return bayes[-1] if known else None
 
     @property
     def label(self) -> str:
@@ -65,19 +78,21 @@ def spread(returns: np.ndarray) -> np.ndarray:
 def row(run: Recorded) -> str:
     mean, error = run.returns.mean(axis=0), spread(run.returns)
     curve = " / ".join(f"{mean[k]:.1f}" for k in (0, 1, 2, 4, 9) if k < len(mean))
-    told = "-" if run.told is None else f"{run.told:.1f}"
+    told, bayes = ("-" if known is None else f"{known:.1f}" for known in (run.told, run.bayes))
+    whole = run.returns.sum(axis=1)
     steps = int(np.max(run.last["env_steps"]))
     return (
         f"| [{run.name}](results/{run.name}) | `{run.label}` | {len(run.returns)} | {steps:,} "
-        f"| {curve} | {mean[-1]:.1f} ± {error[-1]:.1f} | {told} |"
+        f"| {curve} | {mean[-1]:.2f} ± {error[-1]:.2f} | {whole.mean():.2f} | {bayes} | {told} |"
     )
 
 
 def table(runs: list[Recorded]) -> str:
     head = (
         "| run | recipe, preset, change | seeds | environment steps "
-        "| return in episode 1 / 2 / 3 / 5 / 10 | last episode | told the task |\n"
-        "|---|---|---|---|---|---|---|"
+        "| return in episode 1 / 2 / 3 / 5 / 10 | last episode | whole trial "
+        "| last episode, Bayes-optimal | told the task |\n"
+        "|---|---|---|---|---|---|---|---|---|"
     )
     return "\n".join([head, *map(row, runs)])
 
@@ -85,7 +100,7 @@ def table(runs: list[Recorded]) -> str:
 def adaptation(runs: list[Recorded], path: Path) -> None:
     """One panel per benchmark: return against episode in a new task, after meta-training."""
     plt = plot.canvas()
-    worlds = sorted({run.config["config"]["benchmark"] for run in runs})
+    worlds = sorted({run.world for run in runs})
     with plt.rc_context(plot.STYLE):
         rows, columns = -(-len(worlds) // 3), min(3, len(worlds))
         figure, grid = plt.subplots(
@@ -94,7 +109,7 @@ def adaptation(runs: list[Recorded], path: Path) -> None:
         for spare in grid.flat[len(worlds) :]:
             spare.set_visible(False)
         for axes, world in zip(grid.flat, worlds, strict=False):
-            here = [run for run in runs if run.config["config"]["benchmark"] == world]
+            here = [run for run in runs if run.world == world]
             here.sort(key=lambda run: -run.returns.mean(axis=0)[-1])
             for run, colour in zip(here, plot.colours(len(here)), strict=True):
                 mean, error = run.returns.mean(axis=0), spread(run.returns)
@@ -113,6 +128,35 @@ def adaptation(runs: list[Recorded], path: Path) -> None:
         plt.close(figure)
 
 
+EXPLORERS = {
+    "varibad-sparse": "VariBAD: acts on its belief",
+    "rl2-sparse": "RL2: remembers",
+    "sparse-point-robot": "PEARL: samples its belief",
+}
+"""The runs that are compared on the sparse point robot, and what each explores by."""
+
+
+def exploration(runs: list[Recorded], path: Path) -> None:
+    """The lecture's comparison: exploring for what it is worth, against posterior sampling."""
+    plt, known = plot.canvas(), {run.name: run for run in runs if run.name in EXPLORERS}
+    with plt.rc_context(plot.STYLE):
+        figure, axes = plt.subplots(figsize=(6.4, 4.0), layout="constrained")
+        for (name, run), colour in zip(known.items(), plot.colours(len(known)), strict=True):
+            mean, error = run.returns.mean(axis=0), spread(run.returns)
+            episodes = np.arange(1, len(mean) + 1)
+            label = EXPLORERS[name]
+            axes.plot(episodes, mean, color=colour, lw=2, marker="o", ms=4, label=label)
+            axes.fill_between(episodes, mean - error, mean + error, color=colour, alpha=0.2)
+            if run.told is not None:
+                axes.axhline(run.told, color=plot.INK, lw=1, ls=(0, (4, 3)), zorder=1)
+        axes.set(title="Sparse point robot: a goal that is not told", ylabel="return",
+                 xlabel="episode in a new task")  # fmt: skip
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.legend(frameon=False, loc="lower right")
+        figure.savefig(path)
+        plt.close(figure)
+
+
 if __name__ == "__main__":
     runs = recorded()
     if not runs:
@@ -123,3 +167,4 @@ if __name__ == "__main__":
     after = rest.split(END)[1]
     readme.write_text(f"{before}{BEGIN}\n{table(runs)}\n{END}{after}")
     adaptation(runs, HERE / "adaptation.png")
+    exploration(runs, HERE / "exploration.png")

@@ -49,3 +49,15 @@ def test_a_learned_prior_is_the_belief_of_no_data():
 def test_the_law_of_agents():
     benchmark = gridworld(size=3, horizon=HORIZON)
     laws.agent_preserves_structure(AGENT, benchmark, THETA, shots=1, num_steps=HORIZON, examples=1)
+
+
+def test_what_it_expects_is_the_mean_over_its_belief():
+    agent = belief_agent(
+        lambda theta: theta, row, act, pays=lambda theta, z: jnp.stack([z[0], 1.0])
+    )
+    q = THETA.posterior(AGENT.prior(THETA, jr.key(0)).memory)
+    expects = jax.vmap(lambda key: agent.expects(THETA, agent.prior(THETA, key), key))
+    told = expects(jr.split(jr.key(1), 200))
+    assert AGENT.expects is None
+    np.testing.assert_array_equal(told[:, 1], 1.0)
+    assert abs(told[:, 0].mean() - q.mean[0]) < 4 * q.scale[0] / (32 * 200) ** 0.5

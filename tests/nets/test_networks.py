@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from metablocks.nets.critics import TwinCritic
-from metablocks.nets.decoders import TransitionDecoder
+from metablocks.nets.decoders import CellDecoder, RewardDecoder, TransitionDecoder
 from metablocks.nets.mlp import MLP
 from metablocks.nets.policies import LOG_SCALE_MAX, LOG_SCALE_MIN, TanhNormalPolicy
 from metablocks.types import TimeStep, Transition
@@ -86,3 +86,23 @@ def test_the_transition_decoder_s_loss_is_half_the_squared_errors():
     reward, next_obs = net(OBS, ACTION, Z)
     expected = 0.5 * (float(reward) - 3.0) ** 2 + 0.5 * np.sum((next_obs - (OBS + 0.5)) ** 2)
     assert float(net.loss(row, Z)) == pytest.approx(float(expected), rel=1e-5)
+
+
+def row_at(place, action, reward):
+    now = TimeStep(place, action, jnp.zeros(()), jnp.array(False))
+    no = jnp.array(False)
+    return Transition(now, action, jnp.array(reward), place, no, no, {})
+
+
+def test_what_a_decoder_says_that_places_pay_is_what_its_loss_asks_for():
+    """The reward decoder's loss is half the squared error to it; the cells' is minus its log."""
+    places = jnp.array([[0.0, 1.0, 2.0], [0.5, -1.0, 0.0]])
+    net = RewardDecoder(3, 2, **SIZES)
+    for place, paid in zip(places, net.pays(places, Z), strict=True):
+        loss = net.loss(row_at(place, jnp.zeros(2), 0.7), Z)
+        np.testing.assert_allclose(loss, 0.5 * (paid - 0.7) ** 2, rtol=1e-5)
+    cells = CellDecoder(3, 2, **SIZES)
+    for cell, paid in zip(jnp.eye(3), cells.pays(jnp.eye(3), Z), strict=True):
+        hit = cells.loss(row_at(cell, jnp.zeros(2), 1.0), Z)
+        miss = cells.loss(row_at(cell, jnp.zeros(2), -0.1), Z)
+        np.testing.assert_allclose([hit, miss], [-jnp.log(paid), -jnp.log1p(-paid)], rtol=1e-4)

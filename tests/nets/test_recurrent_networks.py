@@ -43,9 +43,9 @@ def test_a_masked_input_changes_nothing():
     np.testing.assert_array_equal(hs[0], hs[1])
 
 
-@pytest.mark.parametrize("discrete", [True, False])
-def test_unrolling_equals_stepping(discrete):
-    net = RecurrentActorCritic(2, 3, discrete=discrete, width=4, key=jr.key(0))
+@pytest.mark.parametrize(("discrete", "embed"), [(True, 0), (False, 0), (True, 5)])
+def test_unrolling_equals_stepping(discrete, embed):
+    net = RecurrentActorCritic(2, 3, discrete=discrete, width=4, embed=embed, key=jr.key(0))
     steps = timesteps(jr.key(1), discrete)
     last, (pis, values) = net.unroll(net.init(), steps)
     h = net.init()
@@ -56,6 +56,16 @@ def test_unrolling_equals_stepping(discrete):
             pi.mode(), jax.tree.map(lambda leaf, t=t: leaf[t], pis).mode(), rtol=1e-5, atol=1e-6
         )
     np.testing.assert_allclose(h, last, rtol=1e-5, atol=1e-6)
+
+
+def test_phi_is_one_relu_layer_before_the_memory():
+    net = RecurrentActorCritic(2, 3, discrete=True, width=4, embed=5, key=jr.key(0))
+    now = jax.tree.map(lambda leaf: leaf[0], timesteps(jr.key(1), True))
+    action = jax.nn.one_hot(now.prev_action, 3)
+    x = jnp.concatenate([now.obs, action, now.prev_reward[None], jnp.ones(1)])
+    phi = jnp.maximum(net.embed.weight @ x + net.embed.bias, 0.0)
+    h, _ = net.step(net.init(), now)
+    np.testing.assert_allclose(h, net.gru(net.init(), phi), rtol=1e-5)
 
 
 def test_the_memory_goes_through_an_episode_s_end():
