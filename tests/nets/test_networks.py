@@ -102,7 +102,7 @@ def test_what_a_decoder_says_that_places_pay_is_what_its_loss_asks_for():
         loss = net.loss(row_at(place, jnp.zeros(2), 0.7), Z)
         np.testing.assert_allclose(loss, 0.5 * (paid - 0.7) ** 2, rtol=1e-5)
     cells = CellDecoder(3, 2, **SIZES)
-    for cell, paid in zip(jnp.eye(3), cells.pays(jnp.eye(3), Z), strict=True):
+    for cell, paid in zip(jnp.eye(3), cells.pays(jnp.zeros((3, 2)), Z), strict=True):
         hit = cells.loss(row_at(cell, jnp.zeros(2), 1.0), Z)
         miss = cells.loss(row_at(cell, jnp.zeros(2), -0.1), Z)
         np.testing.assert_allclose([hit, miss], [-jnp.log(paid), -jnp.log1p(-paid)], rtol=1e-4)
