@@ -106,7 +106,7 @@ class Benchmark(NamedTuple):
     """The privileged task vector mu, which no agent sees at meta-test."""
     oracle: Callable[[Task], Agent] | None = None
     """The optimal agent that is told the task, where it is known."""
-    bayes: tuple[float, ...] | None = None
-    """The Bayes-optimal agent's return in every episode of a trial of so many, where known."""
     plane: Plane | None = None
     """How to draw it; None if the world is not planar."""
+    bayes: tuple[float, ...] | None = None
+    """The Bayes-optimal agent's return in every episode of a trial of so many, where known."""

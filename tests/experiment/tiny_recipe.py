@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from metablocks.envs.point_goal import PointGoal, PointGoalEnv
-from metablocks.types import Agent, Benchmark, Learner
+from metablocks.types import Agent, Benchmark, Learner, Plane
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +68,8 @@ def world(horizon: int) -> Benchmark:
         start=lambda key: jnp.zeros(2),
         reached=lambda gap: jnp.all(jnp.abs(gap) < 0.01),
     )
-    return Benchmark(
-        env, horizon, tasks, tasks, lambda task: task.goal, told, lambda step: step.timestep.obs
-    )
+    plane = Plane(lambda step: step.timestep.obs, lambda task: task.goal)
+    return Benchmark(env, horizon, tasks, tasks, lambda task: task.goal, told, plane)
 
 
 def make(cfg: Config):
