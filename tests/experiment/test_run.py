@@ -10,7 +10,7 @@ import pytest
 from tiny_recipe import PRESETS, Config, make
 
 from metablocks.evaluate import adaptation_curve
-from metablocks.experiment import checkpoint, plot, restore_best
+from metablocks.experiment import checkpoint, plot, restore_best, scenery
 from metablocks.experiment.errors import Interrupted, RunFailed
 from metablocks.experiment.folder import write_json
 from metablocks.experiment.run import Session, run
