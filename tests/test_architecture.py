@@ -37,6 +37,11 @@ FORBIDDEN_IN_EXPERIMENT = {"policy", "buffer", "gradient"}
 
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 RECIPES = sorted((ROOT / "recipes").glob("*.py"))
+COMPOSITIONS = sorted(
+    path
+    for path in (ROOT / "tests" / "compositions").glob("*.py")
+    if not path.name.startswith("test_")
+)
 
 
 def room(path):
@@ -192,6 +197,15 @@ def test_recipes_are_short_and_import_no_recipe(path):
         f"{path.name} has {count} lines of code, more than {MAX_RECIPE_LINES}: what stands in a "
         "third recipe becomes a verb of the package"
     )
+
+
+@named(COMPOSITIONS)
+def test_compositions_are_short_and_of_public_blocks(path):
+    private = [
+        name for name in imports(path) if "._" in name or name.startswith(("recipes", "tests"))
+    ]
+    assert not private, f"{path.name} imports {private}: a composition shows the public blocks"
+    assert code_lines(path) <= MAX_RECIPE_LINES
 
 
 def test_there_is_something_to_check():
