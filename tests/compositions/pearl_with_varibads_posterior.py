@@ -1,13 +1,13 @@
 """PEARL with VariBAD's posterior: act on a draw of a belief that was trained to explain the trial.
 
-    phi = (q_t, z):   q_t = q(z | c_1, ..., c_t) = N(mu(h_t), sigma^2(h_t)),   h_t = GRU(h_{t-1}, c_t)
+    phi = (q_t, z):   q_t = q(z | c_1, ..., c_t) = N(mu(h_t), sigma^2(h_t))
     encoder, decoder: min E_T [ - sum_{t=0}^T E_{z ~ q_t} log p(r_1, ..., r_T | s_0, a_0, ..., z)
                                 + c_KL sum_{t=0}^T KL(q_t || q_{t-1}) ],   q_{-1} = N(0, I)
     critic, policy:   soft actor-critic given sg z,  z ~ q_t after a trial's first K episodes
 
-PEARL (https://arxiv.org/abs/1903.08254): replay per task, contexts of a trial's first episodes, z held
-for an episode. VariBAD (https://arxiv.org/abs/1910.08348): the recurrent posterior and its ELBO, which
-take the place of PEARL's product and of the critic that trains it.
+PEARL (https://arxiv.org/abs/1903.08254): replay per task, contexts of a trial's first episodes, z
+held for an episode. VariBAD (https://arxiv.org/abs/1910.08348): the recurrent posterior and its
+ELBO, which take the place of PEARL's product and of the critic that trains it.
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """VariBAD off policy: soft actor-critic on beliefs, computed anew from the trials that are kept.
 
-    phi = q_t:   q_t = q(m | c_1, ..., c_t),  c_t = (a_{t-1}, s_t, r_{t-1}),  h_t = GRU(h_{t-1}, c_t)
+    phi = q_t:   q_t = q(m | c_1, ..., c_t),  c_t = (a_{t-1}, s_t, r_{t-1})
     policy:      a_t ~ pi(. | s_t, b_t),   b_t = sg (mu_t, log sigma_t^2)
     critic:      min E_trial sum_t 1/2 (Q(s_t, b_t, a_t) - sg[r_t + gamma V(s_{t+1}, b_{t+1})])^2
     encoder, decoder:   max E_trial sum_t ELBO_t
