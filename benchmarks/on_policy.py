@@ -96,7 +96,7 @@ def main() -> None:
     for name, preset, changed in cases if options.scaling else [(*case, {}) for case in CASES]:
         bare_rate, rate, ratio, memory = measured(name, preset, options.repeats, **changed)
         label = f"{changed['meta_batch']:,}" if changed else f"{name} {preset}"
-        print(f"| {label} | {bare_rate:,.0f} | {rate:,.0f} | {ratio:.2f} | {memory:,.0f} |",
+        print(f"| {label} | {bare_rate:,.0f} | {rate:,.0f} | {ratio:.3f} | {memory:,.0f} |",
               flush=True)  # fmt: skip
 
 
