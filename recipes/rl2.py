@@ -44,6 +44,10 @@ class Config(RunConfig, OnPolicyConfig):
     """Units of the memory h."""
     embed: int = 0
     """Units of phi, one relu layer; 0 for none."""
+    reader: int = 0
+    """Units of a layer between (h_t, s_t) and the heads; 0 for none."""
+    transitions: bool = False
+    """Whether phi sees s_{t-1} too."""
 
 
 class State(NamedTuple):
@@ -81,7 +85,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     def init(key):
         theta = RecurrentActorCritic(
             obs_size, num_actions, discrete=discrete, width=cfg.width, embed=cfg.embed,
-            key=key)
+            reader=cfg.reader, transitions=cfg.transitions, key=key)
         return State(theta, policy.init(theta))
 
     def update(state, key):

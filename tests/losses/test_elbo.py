@@ -4,12 +4,18 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+import optax
 import pytest
 
 from metablocks.dists import DiagNormal, standard_normal
+from metablocks.encoders import RecurrentEncoder
+from metablocks.envs.chain import unknown_task
 from metablocks.losses import kl_chain, reconstruction_loss
 from metablocks.nets import ArmDecoder, CellDecoder
-from metablocks.types import TimeStep, Transition
+from metablocks.oracles.belief import filtered
+from metablocks.rollout import rollout
+from metablocks.trees import gradient_steps, mean_and_sum
+from metablocks.types import Agent, TimeStep, Transition
 
 
 def chain(seed, num=4, dim=2):
@@ -77,3 +83,66 @@ def transitions(next_obs, action, reward):
         return Transition(now, action, reward, next_obs, no, no, {})
 
     return jax.vmap(row)(next_obs, action, reward)
+
+
+def test_a_learned_belief_comes_to_the_enumerated_one():
+    """On the chain whose goal is unknown: from what was seen, where the goal may be."""
+    world, optimiser = unknown_task(), optax.adam(5e-3)
+    walker = Agent(
+        lambda theta, key: (),
+        lambda theta, phi, now, key: (jr.randint(key, (), 0, 2), {}, phi),
+        lambda theta, phi, trajectories, key: phi,
+    )
+
+    def walks(key, num):
+        k_tasks, k_walks = jr.split(key)
+        tasks, keys = world.train(k_tasks, num), jr.split(k_walks, num)
+        return jax.vmap(
+            lambda task, key: rollout(
+                walker, world.env, None, (), task, num_steps=world.horizon, key=key
+            )[1]
+        )(tasks, keys)
+
+    def beliefs(encoder, trial):
+        contexts = jnp.concatenate([trial.next_obs, trial.reward[:, None]], axis=1)
+        return encoder.unroll(contexts)
+
+    def losses(theta, trial, key):
+        encoder, decoder = theta
+        q = beliefs(encoder, trial)
+        unexplained = reconstruction_loss(
+            q, lambda z: jax.vmap(decoder.loss, (0, None))(trial, z).sum(), key=key
+        )
+        return {"unexplained": unexplained, "kl": 0.01 * kl_chain(q, standard_normal(2)).sum()}
+
+    def loss(theta, key):
+        keys = jr.split(key, 64)
+        return mean_and_sum(jax.vmap(losses, (None, 0, 0))(theta, walks(key, 64), keys))
+
+    theta = (
+        RecurrentEncoder(4, 2, hidden=(16,), learned_prior=True, key=jr.key(0)),
+        CellDecoder(3, 2, z_size=2, hidden=(16,), key=jr.key(1)),
+    )
+    learn = jax.jit(lambda t, s, keys: gradient_steps(loss, optimiser, t, s, keys)[0])
+    encoder, decoder = learn(theta, optimiser.init(theta), jr.split(jr.key(2), 1500))
+
+    def learned(trial):
+        def decoded(q, key):
+            return jax.vmap(lambda k: jax.nn.sigmoid(decoder(q.sample(k))))(jr.split(key, 200))
+
+        q = beliefs(encoder, trial)
+        return jax.vmap(decoded)(q, jr.split(jr.key(3), world.horizon + 1)).mean(axis=1)
+
+    def enumerated(trial):
+        def seen(belief, row):
+            likely = jnp.where(row.reward > 0, row.next_obs, 1 - row.next_obs)
+            belief = filtered(belief, jnp.eye(3), likely)
+            return belief, belief
+
+        prior = jnp.full(3, 1 / 3)
+        return jnp.concatenate([prior[None], jax.lax.scan(seen, prior, trial)[1]])
+
+    fresh = walks(jr.key(4), 100)
+    error = jnp.abs(jax.jit(jax.vmap(learned))(fresh) - jax.vmap(enumerated)(fresh))
+    assert error.mean() < 0.03
+    assert error.mean(axis=(0, 1)).max() < 0.05

@@ -1,5 +1,6 @@
 """Unrolling equals stepping; the memory goes through episode ends; the GRU is the GRU."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -43,9 +44,12 @@ def test_a_masked_input_changes_nothing():
     np.testing.assert_array_equal(hs[0], hs[1])
 
 
-@pytest.mark.parametrize(("discrete", "embed"), [(True, 0), (False, 0), (True, 5)])
-def test_unrolling_equals_stepping(discrete, embed):
-    net = RecurrentActorCritic(2, 3, discrete=discrete, width=4, embed=embed, key=jr.key(0))
+DEEP = {"embed": 5, "reader": 6, "transitions": True}
+
+
+@pytest.mark.parametrize(("discrete", "layers"), [(True, {}), (False, {}), (True, DEEP)])
+def test_unrolling_equals_stepping(discrete, layers):
+    net = RecurrentActorCritic(2, 3, discrete=discrete, width=4, **layers, key=jr.key(0))
     steps = timesteps(jr.key(1), discrete)
     last, (pis, values) = net.unroll(net.init(), steps)
     h = net.init()
@@ -55,7 +59,7 @@ def test_unrolling_equals_stepping(discrete, embed):
         np.testing.assert_allclose(
             pi.mode(), jax.tree.map(lambda leaf, t=t: leaf[t], pis).mode(), rtol=1e-5, atol=1e-6
         )
-    np.testing.assert_allclose(h, last, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(h, last, rtol=1e-5, atol=1e-6)
 
 
 def test_phi_is_one_relu_layer_before_the_memory():
@@ -64,8 +68,30 @@ def test_phi_is_one_relu_layer_before_the_memory():
     action = jax.nn.one_hot(now.prev_action, 3)
     x = jnp.concatenate([now.obs, action, now.prev_reward[None], jnp.ones(1)])
     phi = jnp.maximum(net.embed.weight @ x + net.embed.bias, 0.0)
-    h, _ = net.step(net.init(), now)
-    np.testing.assert_allclose(h, net.gru(net.init(), phi), rtol=1e-5)
+    memory, _ = net.step(net.init(), now)
+    np.testing.assert_allclose(memory.h, net.gru(net.init().h, phi), rtol=1e-5)
+
+
+def test_with_transitions_the_memory_sees_the_last_observation_too():
+    net = RecurrentActorCritic(2, 3, discrete=True, width=4, transitions=True, key=jr.key(0))
+    then, now = (
+        jax.tree.map(lambda leaf, t=t: leaf[t], timesteps(jr.key(1), True)) for t in (0, 1)
+    )
+    before, _ = net.step(net.init(), then)
+    after, _ = net.step(before, now)
+    action = jax.nn.one_hot(now.prev_action, 3)
+    x = jnp.concatenate([then.obs, now.obs, action, now.prev_reward[None], jnp.zeros(1)])
+    np.testing.assert_allclose(after.h, net.gru(before.h, x), rtol=1e-5)
+
+
+def test_the_reader_is_one_relu_layer_on_the_memory_and_the_observation():
+    net = RecurrentActorCritic(2, 3, discrete=True, width=4, reader=6, key=jr.key(0))
+    now = jax.tree.map(lambda leaf: leaf[0], timesteps(jr.key(1), True))
+    memory, (pi, value) = net.step(net.init(), now)
+    x = jnp.concatenate([memory.h, now.obs])
+    read = jnp.maximum(net.reader.weight @ x + net.reader.bias, 0.0)
+    np.testing.assert_allclose(pi.logits, net.policy(read).logits, rtol=1e-5)
+    np.testing.assert_allclose(value, net.value(read)[0], rtol=1e-5)
 
 
 def test_the_memory_goes_through_an_episode_s_end():

@@ -1,6 +1,6 @@
 """Networks with a memory: one step at a time, or over a whole trial at once."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -63,6 +63,13 @@ class GRU(eqx.Module):
         return (1.0 - u) * jnp.tanh(x_n + r * (h_n + self.bias_n)) + u * h
 
 
+class Memory(NamedTuple):
+    """What a recurrent agent remembers: its hidden state, and the last observation."""
+
+    h: Float[Array, " h"]
+    obs: Float[Array, " s"]
+
+
 class RecurrentActorCritic(eqx.Module):
     """pi(a | h_t) and V(h_t), where h_t = GRU(h_{t-1}, phi(s_t, a_{t-1}, r_{t-1}, first_t)).
 
@@ -75,14 +82,19 @@ class RecurrentActorCritic(eqx.Module):
         discrete: which of the two.
         width: units of the memory.
         embed: units of phi = relu(W x + b); 0 for phi(x) = x.
+        reader: units of a relu layer between (h_t, s_t) and the heads; 0 for heads on h_t itself.
+        transitions: whether phi sees s_{t-1} too, and with it the whole last transition.
     """
 
     embed: eqx.nn.Linear | None
     gru: GRU
+    reader: eqx.nn.Linear | None
     policy: Head
     value: eqx.nn.Linear
+    obs_size: int = eqx.field(static=True)
     num_actions: int = eqx.field(static=True)
     discrete: bool = eqx.field(static=True)
+    transitions: bool = eqx.field(static=True)
 
     def __init__(
         self,
@@ -92,36 +104,44 @@ class RecurrentActorCritic(eqx.Module):
         discrete: bool,
         width: int,
         embed: int = 0,
+        reader: int = 0,
+        transitions: bool = False,
         key: Key,
     ):
-        k_gru, k_policy, k_value = jr.split(key, 3)
-        in_size = obs_size + num_actions + 2
-        k_embed = jr.fold_in(k_gru, 0)
+        k_embed, k_gru, k_reader, k_policy, k_value = jr.split(key, 5)
+        in_size = obs_size * (1 + transitions) + num_actions + 2
         self.embed = eqx.nn.Linear(in_size, embed, key=k_embed) if embed else None
         self.gru = GRU(embed or in_size, width, key=k_gru)
-        self.policy = Head(width, num_actions, discrete=discrete, key=k_policy)
-        self.value = eqx.nn.Linear(width, 1, key=k_value)
-        self.num_actions, self.discrete = num_actions, discrete
+        self.reader = eqx.nn.Linear(width + obs_size, reader, key=k_reader) if reader else None
+        self.policy = Head(reader or width, num_actions, discrete=discrete, key=k_policy)
+        self.value = eqx.nn.Linear(reader or width, 1, key=k_value)
+        self.obs_size, self.num_actions, self.discrete = obs_size, num_actions, discrete
+        self.transitions = transitions
 
-    def init(self) -> Float[Array, " h"]:
+    def init(self) -> Memory:
         """The memory of a new task."""
-        return self.gru.init()
+        return Memory(self.gru.init(), jnp.zeros(self.obs_size))
 
-    def step(self, h: Float[Array, " h"], timestep: TimeStep) -> tuple[Array, tuple[Any, Array]]:
+    def step(self, memory: Memory, timestep: TimeStep) -> tuple[Memory, tuple[Any, Array]]:
         """The memory after this step, and (pi, V) at it."""
-        h = self.gru(h, self._features(timestep))
-        return h, self._heads(h)
+        h = self.gru(memory.h, self._features(memory.obs, timestep))
+        return Memory(h, timestep.obs), self._heads(h, timestep.obs)
 
     def unroll(
-        self, h: Float[Array, " h"], timesteps: TimeStep
-    ) -> tuple[Array, tuple[Any, Float[Array, " T"]]]:
+        self, memory: Memory, timesteps: TimeStep
+    ) -> tuple[Memory, tuple[Any, Float[Array, " T"]]]:
         """The same over steps [T]: the last memory, and (pi, V) at every step."""
-        h, hs = self.gru.unroll(h, jax.vmap(self._features)(timesteps))
-        return h, jax.vmap(self._heads)(hs)
+        obs = timesteps.obs
+        before = jnp.concatenate([memory.obs[None], obs[:-1]])
+        h, hs = self.gru.unroll(memory.h, jax.vmap(self._features)(before, timesteps))
+        return Memory(h, obs[-1]), jax.vmap(self._heads)(hs, obs)
 
-    def _features(self, timestep: TimeStep) -> Float[Array, " features"]:
+    def _features(self, before: Array, timestep: TimeStep) -> Float[Array, " features"]:
         x = step_features(timestep, self.num_actions, discrete=self.discrete)
+        x = jnp.concatenate([before, x]) if self.transitions else x
         return x if self.embed is None else jax.nn.relu(self.embed(x))
 
-    def _heads(self, h: Float[Array, " h"]) -> tuple[Any, Float[Array, ""]]:
+    def _heads(self, h: Float[Array, " h"], obs: Array) -> tuple[Any, Float[Array, ""]]:
+        if self.reader is not None:
+            h = jax.nn.relu(self.reader(jnp.concatenate([h, obs])))
         return self.policy(h), self.value(h)[0]
