@@ -48,6 +48,8 @@ class Config(RunConfig, OnPolicyConfig):
     """Units of a layer between (h_t, s_t) and the heads; 0 for none."""
     transitions: bool = False
     """Whether phi sees s_{t-1} too."""
+    associative: int = 0
+    """Size of a memory of transitions by their states, beside h; 0 for none."""
 
 
 class State(NamedTuple):
@@ -85,7 +87,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     def init(key):
         theta = RecurrentActorCritic(
             obs_size, num_actions, discrete=discrete, width=cfg.width, embed=cfg.embed,
-            reader=cfg.reader, transitions=cfg.transitions, key=key)
+            reader=cfg.reader, transitions=cfg.transitions, associative=cfg.associative, key=key)
         return State(theta, policy.init(theta))
 
     def update(state, key):

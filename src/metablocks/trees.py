@@ -14,6 +14,11 @@ def take(tree: PyTree, index: Int[Array, "..."]) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
+def split_last(tree: PyTree) -> tuple[PyTree, PyTree]:
+    """All rows but the last of every leaf's leading axis, and the last."""
+    return jax.tree.map(lambda leaf: leaf[:-1], tree), jax.tree.map(lambda leaf: leaf[-1], tree)
+
+
 def merge(tree: PyTree, num_axes: int = 2) -> PyTree:
     """Every leaf's first `num_axes` axes made one: [A, B, ...] to [A * B, ...]."""
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[num_axes:]), tree)

@@ -7,7 +7,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from metablocks.nets import GRU, ActorCritic, RecurrentActorCritic
+from metablocks.nets import GRU, ActorCritic, AssociativeMemory, RecurrentActorCritic
 from metablocks.types import TimeStep
 
 T = 5
@@ -47,7 +47,12 @@ def test_a_masked_input_changes_nothing():
 DEEP = {"embed": 5, "reader": 6, "transitions": True}
 
 
-@pytest.mark.parametrize(("discrete", "layers"), [(True, {}), (False, {}), (True, DEEP)])
+FAST = {"reader": 6, "transitions": True, "associative": 5}
+
+
+@pytest.mark.parametrize(
+    ("discrete", "layers"), [(True, {}), (False, {}), (True, DEEP), (True, FAST)]
+)
 def test_unrolling_equals_stepping(discrete, layers):
     net = RecurrentActorCritic(2, 3, discrete=discrete, width=4, **layers, key=jr.key(0))
     steps = timesteps(jr.key(1), discrete)
@@ -92,6 +97,31 @@ def test_the_reader_is_one_relu_layer_on_the_memory_and_the_observation():
     read = jnp.maximum(net.reader.weight @ x + net.reader.bias, 0.0)
     np.testing.assert_allclose(pi.logits, net.policy(read).logits, rtol=1e-5)
     np.testing.assert_allclose(value, net.value(read)[0], rtol=1e-5)
+
+
+def test_an_associative_memory_reads_the_sum_of_what_was_met_at_places_alike():
+    memory = AssociativeMemory(2, 3, 4, key=jr.key(0))
+    before, places, xs = (jr.normal(jr.key(i), (T, n)) for i, n in ((1, 2), (2, 2), (3, 3)))
+    _, reads = memory.unroll(memory.init(), before, places, xs)
+    values = np.maximum(xs @ memory.value.weight.T + memory.value.bias, 0.0)
+    for t in range(T):
+        alike = [(memory.key @ before[i]) @ (memory.key @ places[t]) for i in range(t + 1)]
+        np.testing.assert_allclose(reads[t], np.array(alike) @ values[: t + 1], rtol=1e-4)
+
+
+def test_an_associative_memory_goes_on_where_it_stopped():
+    memory = AssociativeMemory(2, 3, 4, key=jr.key(0))
+    rows = tuple(jr.normal(jr.key(i), (T, n)) for i, n in ((1, 2), (2, 2), (3, 3)))
+    whole, reads = memory.unroll(memory.init(), *rows)
+    half, _ = memory.unroll(memory.init(), *(row[:2] for row in rows))
+    rest, later = memory.unroll(half, *(row[2:] for row in rows))
+    np.testing.assert_allclose(rest, whole, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(later, reads[2:], rtol=1e-4, atol=1e-5)
+
+
+def test_an_associative_memory_needs_transitions_and_a_reader():
+    with pytest.raises(ValueError, match="associative is 4"):
+        RecurrentActorCritic(2, 3, discrete=True, width=4, associative=4, key=jr.key(0))
 
 
 def test_the_memory_goes_through_an_episode_s_end():

@@ -7,11 +7,17 @@ from typing import NamedTuple
 from gymnax.environments import spaces
 
 from metablocks.envs.bandit import bernoulli_bandit
+from metablocks.envs.corners import corners
 from metablocks.envs.gridworld import gridworld
 from metablocks.envs.gymnax_tasks import cartpole, pendulum
 from metablocks.envs.half_cheetah import cheetah_direction, cheetah_velocity
 from metablocks.envs.maze import maze
-from metablocks.envs.point_goal import dense_square, navigation, sparse_semicircle
+from metablocks.envs.point_goal import (
+    dense_square,
+    half_circle,
+    navigation,
+    sparse_semicircle,
+)
 from metablocks.envs.tabular import random_mdp
 from metablocks.types import Benchmark
 
@@ -19,6 +25,9 @@ BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
     "sparse-point-robot": sparse_semicircle,
     "point-robot": dense_square,
     "navigation": navigation,
+    "corners": corners,
+    "sparse-corners": partial(corners, sparse=True),
+    "half-circle": half_circle,
     "cheetah-vel": cheetah_velocity,
     "cheetah-dir": cheetah_direction,
     "pendulum": pendulum,

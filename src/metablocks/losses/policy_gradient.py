@@ -54,3 +54,14 @@ def standardised(
     """(A - mean A) / (std A + 1e-8), mean and deviation over all axes, of those `where` names."""
     mean, std = advantages.mean(where=where), advantages.std(where=where)
     return (advantages - mean) / (std + 1e-8)
+
+
+def adaptive_coef(coef: Scalar, divergence: Scalar, *, target: float) -> Scalar:
+    """The weight of a KL penalty, moved so that the KL stays near a target.
+
+    half where KL < target / 1.5,    twice where KL > 1.5 target
+
+    Schulman et al. 2017, section 4, https://arxiv.org/abs/1707.06347.
+    """
+    small, large = divergence < target / 1.5, divergence > 1.5 * target
+    return coef * jnp.where(small, 0.5, jnp.where(large, 2.0, 1.0))

@@ -4,11 +4,12 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from metablocks.dists import TanhNormal
+from metablocks.dists import DiagNormal, TanhNormal
 from metablocks.nets.mlp import MLP
 from metablocks.types import Key
 
 LOG_SCALE_MIN, LOG_SCALE_MAX = -20.0, 2.0
+LEAST_LOG_SCALE = -13.8
 
 
 class TanhNormalPolicy(eqx.Module):
@@ -31,3 +32,39 @@ class TanhNormalPolicy(eqx.Module):
     def __call__(self, obs: Float[Array, " obs"], z: Float[Array, " z"]) -> TanhNormal:
         mean, log_scale = jnp.split(self.mlp(jnp.concatenate([obs, z])), 2)
         return TanhNormal(mean, jnp.exp(jnp.clip(log_scale, LOG_SCALE_MIN, LOG_SCALE_MAX)))
+
+
+class NormalPolicy(eqx.Module):
+    """pi(a | s, z) = N(mu(s, z), sigma^2), with a sigma of its own for every axis, at least 1e-6.
+
+    The policy of policy-gradient meta-learning (Finn et al. 2017, Rothfuss et al. 2019).
+
+    Args:
+        obs_size: length of the observation s.
+        action_size: length of the action a.
+        z_size: length of whatever else the policy is conditioned on; 0 for nothing.
+        hidden: widths of the hidden layers, with tanh between them.
+        log_scale: log sigma at first.
+    """
+
+    mlp: MLP
+    log_scale: Float[Array, " act"]
+
+    def __init__(
+        self,
+        obs_size: int,
+        action_size: int,
+        *,
+        z_size: int = 0,
+        hidden: tuple[int, ...],
+        log_scale: float = 0.0,
+        key: Key,
+    ):
+        self.mlp = MLP(obs_size + z_size, action_size, hidden, activation=jnp.tanh, key=key)
+        self.log_scale = jnp.full(action_size, log_scale)
+
+    def __call__(
+        self, obs: Float[Array, " obs"], z: Float[Array, " z"] | None = None
+    ) -> DiagNormal:
+        x = obs if z is None else jnp.concatenate([obs, z])
+        return DiagNormal(self.mlp(x), jnp.exp(jnp.maximum(self.log_scale, LEAST_LOG_SCALE)))

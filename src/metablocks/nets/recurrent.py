@@ -9,6 +9,7 @@ import jax.random as jr
 from jaxtyping import Array, Bool, Float
 
 from metablocks.nets.actor_critic import Head
+from metablocks.nets.associative import AssociativeMemory
 from metablocks.nets.features import step_features
 from metablocks.types import Key, TimeStep
 
@@ -64,10 +65,11 @@ class GRU(eqx.Module):
 
 
 class Memory(NamedTuple):
-    """What a recurrent agent remembers: its hidden state, and the last observation."""
+    """What a recurrent agent remembers: its hidden state, the last observation, fast weights."""
 
     h: Float[Array, " h"]
     obs: Float[Array, " s"]
+    associations: Float[Array, "m m"]
 
 
 class RecurrentActorCritic(eqx.Module):
@@ -84,10 +86,16 @@ class RecurrentActorCritic(eqx.Module):
         embed: units of phi = relu(W x + b); 0 for phi(x) = x.
         reader: units of a relu layer between (h_t, s_t) and the heads; 0 for heads on h_t itself.
         transitions: whether phi sees s_{t-1} too, and with it the whole last transition.
+        associative: size of an `AssociativeMemory` of transitions by their states, whose reading
+            the reader gets too; 0 for none.
+
+    Raises:
+        ValueError: an associative memory without a reader, or without transitions.
     """
 
     embed: eqx.nn.Linear | None
     gru: GRU
+    associations: AssociativeMemory | None
     reader: eqx.nn.Linear | None
     policy: Head
     value: eqx.nn.Linear
@@ -106,13 +114,24 @@ class RecurrentActorCritic(eqx.Module):
         embed: int = 0,
         reader: int = 0,
         transitions: bool = False,
+        associative: int = 0,
         key: Key,
     ):
-        k_embed, k_gru, k_reader, k_policy, k_value = jr.split(key, 5)
+        if associative and not (reader and transitions):
+            raise ValueError(
+                f"associative is {associative}, but needs transitions to keep and a reader"
+            )
+        k_embed, k_gru, k_reader, k_policy, k_value, k_associations = jr.split(key, 6)
         in_size = obs_size * (1 + transitions) + num_actions + 2
         self.embed = eqx.nn.Linear(in_size, embed, key=k_embed) if embed else None
         self.gru = GRU(embed or in_size, width, key=k_gru)
-        self.reader = eqx.nn.Linear(width + obs_size, reader, key=k_reader) if reader else None
+        read = width + obs_size + associative
+        self.reader = eqx.nn.Linear(read, reader, key=k_reader) if reader else None
+        self.associations = (
+            AssociativeMemory(obs_size, in_size, associative, key=k_associations)
+            if associative
+            else None
+        )
         self.policy = Head(reader or width, num_actions, discrete=discrete, key=k_policy)
         self.value = eqx.nn.Linear(reader or width, 1, key=k_value)
         self.obs_size, self.num_actions, self.discrete = obs_size, num_actions, discrete
@@ -120,28 +139,41 @@ class RecurrentActorCritic(eqx.Module):
 
     def init(self) -> Memory:
         """The memory of a new task."""
-        return Memory(self.gru.init(), jnp.zeros(self.obs_size))
+        fast = jnp.zeros((0, 0)) if self.associations is None else self.associations.init()
+        return Memory(self.gru.init(), jnp.zeros(self.obs_size), fast)
 
     def step(self, memory: Memory, timestep: TimeStep) -> tuple[Memory, tuple[Any, Array]]:
         """The memory after this step, and (pi, V) at it."""
-        h = self.gru(memory.h, self._features(memory.obs, timestep))
-        return Memory(h, timestep.obs), self._heads(h, timestep.obs)
+        obs, fast, known = timestep.obs, memory.associations, jnp.zeros(0)
+        x = self._features(memory.obs, timestep)
+        h = self.gru(memory.h, self._embedded(x))
+        if self.associations is not None:
+            fast, known = self.associations(fast, memory.obs, obs, x)
+        return Memory(h, obs, fast), self._heads(h, obs, known)
 
     def unroll(
         self, memory: Memory, timesteps: TimeStep
     ) -> tuple[Memory, tuple[Any, Float[Array, " T"]]]:
         """The same over steps [T]: the last memory, and (pi, V) at every step."""
-        obs = timesteps.obs
+        obs, fast = timesteps.obs, memory.associations
+        known = jnp.zeros((len(obs), 0))
         before = jnp.concatenate([memory.obs[None], obs[:-1]])
-        h, hs = self.gru.unroll(memory.h, jax.vmap(self._features)(before, timesteps))
-        return Memory(h, obs[-1]), jax.vmap(self._heads)(hs, obs)
+        xs = jax.vmap(self._features)(before, timesteps)
+        h, hs = self.gru.unroll(memory.h, jax.vmap(self._embedded)(xs))
+        if self.associations is not None:
+            fast, known = self.associations.unroll(fast, before, obs, xs)
+        return Memory(h, obs[-1], fast), jax.vmap(self._heads)(hs, obs, known)
 
     def _features(self, before: Array, timestep: TimeStep) -> Float[Array, " features"]:
         x = step_features(timestep, self.num_actions, discrete=self.discrete)
-        x = jnp.concatenate([before, x]) if self.transitions else x
+        return jnp.concatenate([before, x]) if self.transitions else x
+
+    def _embedded(self, x: Float[Array, " features"]) -> Float[Array, " x"]:
         return x if self.embed is None else jax.nn.relu(self.embed(x))
 
-    def _heads(self, h: Float[Array, " h"], obs: Array) -> tuple[Any, Float[Array, ""]]:
+    def _heads(
+        self, h: Float[Array, " h"], obs: Array, known: Array
+    ) -> tuple[Any, Float[Array, ""]]:
         if self.reader is not None:
-            h = jax.nn.relu(self.reader(jnp.concatenate([h, obs])))
+            h = jax.nn.relu(self.reader(jnp.concatenate([h, obs, known])))
         return self.policy(h), self.value(h)[0]

@@ -1,0 +1,111 @@
+"""E-MAML: MAML whose pre-update policy is paid for the data that it adapts by.
+
+Stadie, Yang, Houthooft, Chen, Duan, Wu, Abbeel, Sutskever 2018, https://arxiv.org/abs/1803.01118.
+
+    phi = theta':   theta' = theta - alpha grad L_in(theta; D),    D ~ pi_theta
+    inner:          L_in = E_D [ -log pi_theta A ]
+    objective:      min E_T [ L_clip(theta'; D') - lambda sg[R(D')] E_D log pi_theta ],
+                    D' ~ pi_theta':  both terms of the gradient of E_{D ~ pi_theta} R(theta'(D))
+
+R(D') is the return after adaptation, standardised over the tasks of an update: where it is high,
+what was done before adapting to it becomes more likely. With lambda = 0 this is MAML.
+"""
+
+import dataclasses
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from metablocks.adapters import (
+    MetaPolicy,
+    adapted,
+    log_probs,
+    meta_adam,
+    meta_policy,
+    over_steps,
+    policy_gradient_adapter,
+    policy_gradient_agent,
+)  # fmt: skip
+from metablocks.collection import RoundsConfig, new_rounds, round_returns
+from metablocks.envs import catalogue
+from metablocks.experiment import RunConfig, main, presets
+from metablocks.losses import (
+    policy_gradient_loss,
+    ppo_clip_loss,
+    sampling_credit_loss,
+    standardised,
+)  # fmt: skip
+from metablocks.trees import gradient_steps, mean_and_sum
+from metablocks.types import Agent, Benchmark, Learner
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(RunConfig, RoundsConfig):
+    """The numbers of a preset."""
+
+    benchmark: Literal["navigation", "corners", "sparse-corners", "half-circle", "cheetah-dir",
+                       "cheetah-vel"]  # fmt: skip
+    """The tasks, p(T)."""
+    credit_coef: float = 1.0
+    """Weight lambda of the sampling credit; 0 for MAML."""
+    epochs: int = 5
+    """Steps of Adam on an update's data."""
+    lr: float = 1e-3
+    """Adam's step size for the policy."""
+    alpha_lr: float = 1e-2
+    """Adam's step size for alpha, where it is learned."""
+    epsilon: float = 0.3
+    """The clip of the outer objective."""
+
+
+class State(NamedTuple):
+    theta: MetaPolicy
+    opt_state: Any
+    updates: Any
+
+
+# fmt: off
+def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
+    benchmark = catalogue.benchmark(cfg.benchmark)
+    obs_size, action_size = catalogue.sizes(benchmark)
+    optimiser = meta_adam(cfg.lr, cfg.alpha_lr)
+
+    # -- agent: theta' = theta - alpha grad L_in
+    adapter = policy_gradient_adapter(
+        cfg, lambda new, old, advantage: jax.vmap(policy_gradient_loss)(new, advantage))
+    agent = policy_gradient_agent(cfg, adapter)
+
+    # -- objective: one task's rounds [K + 1, N, T], and what its last is worth
+    def meta_losses(theta, rounds, post_return):
+        pre, before, post, after = adapted(adapter, theta, rounds)
+        outer = over_steps(lambda *row: ppo_clip_loss(*row, epsilon=cfg.epsilon))(
+            log_probs(after, post), post.extras["log_prob"], post.extras["advantage"])
+        credit = pre.extras["live"] * sampling_credit_loss(
+            jax.vmap(log_probs)(before, pre), post_return)
+        return {"outer": outer.mean(), "credit": cfg.credit_coef * credit.mean()}
+
+    # -- learner
+    def init(key):
+        theta = meta_policy(cfg, obs_size, action_size, key)
+        return State(theta, optimiser.init(theta), jnp.int32(0))
+
+    def update(state, key):
+        rounds = new_rounds(agent, benchmark, cfg, state.theta, key)
+        worth = standardised((rounds.extras["live"] * rounds.reward)[:, -1].sum(-1).mean(-1))
+
+        def loss(theta, epoch):
+            return mean_and_sum(jax.vmap(meta_losses, (None, 0, 0))(theta, rounds, worth))
+
+        theta, opt_state, metrics = gradient_steps(
+            loss, optimiser, state.theta, state.opt_state, jnp.arange(cfg.epochs))
+        updates, returns = state.updates + 1, round_returns(rounds)
+        metrics |= {"pre": returns[0], "post": returns[-1], "grad_steps": updates * cfg.epochs,
+                    "env_steps": updates * rounds.reward.size}
+        return State(theta, opt_state, updates), metrics
+
+    return Learner(init, update), agent, benchmark
+
+
+if __name__ == "__main__":
+    main(make, presets(Config, __file__))

@@ -1,0 +1,151 @@
+"""MAESN: structured noise to explore with, and its law to adapt.
+
+Gupta, Mendonca, Liu, Abbeel, Levine 2018, https://arxiv.org/abs/1802.07245.
+
+    phi = (mu, sigma):   z ~ N(mu, sigma^2) once an episode,    a_t ~ pi_theta(. | s_t, z)
+    inner:               (mu', sigma') = (mu, sigma) - alpha grad E_D [ -log N(z; mu, sigma^2) A_0 ]
+    objective:           min E_i [ E_D' [ -pi_theta(a | s, z') / pi_old A' ]
+                                   + w KL(N(mu_i, sigma_i^2) || N(0, I)) ],
+                         z' = mu_i' + sigma_i' epsilon,    D' ~ pi_theta(. | s, z'),
+                         within a trust region on pi_theta(. | s, z')                   (5, 6)
+
+Every training task i has its own pre-update law (mu_i, sigma_i), held near N(0, I), from which a
+new task starts. Only the law adapts; theta, the laws and alpha are meta-trained.
+"""
+
+import dataclasses
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+
+from metablocks.adapters import (
+    LatentLaw,
+    gradient_adapter,
+    held,
+    latent_agent,
+    latent_loss,
+    over_steps,
+    standard_latent,
+    unadapted,
+    with_advantages,
+)  # fmt: skip
+from metablocks.collection import RoundsConfig, round_returns, rounds_of
+from metablocks.dists import standard_normal
+from metablocks.envs import catalogue
+from metablocks.experiment import RunConfig, main, presets
+from metablocks.losses import likelihood_ratio_loss
+from metablocks.nets import NormalPolicy
+from metablocks.trees import split_last, take
+from metablocks.trust_region import trust_region
+from metablocks.types import Agent, Benchmark, Learner, Task
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(RunConfig, RoundsConfig):
+    """The numbers of a preset."""
+
+    benchmark: Literal["half-circle", "navigation", "cheetah-dir", "cheetah-vel"]
+    """The tasks, p(T)."""
+    num_train_tasks: int = 100
+    """Tasks of meta-training, each with a law of its own."""
+    z_size: int = 2
+    """Dimensions of z."""
+    z_input: Literal["plain", "direction"] = "plain"
+    """What the policy sees of z: all of it, or z / |z|."""
+    kl_coef: float = 0.1
+    """Weight w of the pre-update laws' KL."""
+    radius: float = 0.01
+    """The largest mean KL of an outer step."""
+
+
+class Theta(NamedTuple):
+    policy: NormalPolicy
+    laws: LatentLaw
+    alpha: LatentLaw
+
+
+class State(NamedTuple):
+    theta: Theta
+    tasks: Task
+    updates: Any
+
+
+# fmt: off
+def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
+    benchmark = catalogue.benchmark(cfg.benchmark)
+    obs_size, action_size = catalogue.sizes(benchmark)
+    standard = standard_latent(cfg.z_size)
+
+    # -- agent: the law of z adapts
+    adapter = gradient_adapter(
+        lambda theta, law, rows: latent_loss(law, rows).mean(),
+        lambda theta, step: cfg.sizes(theta.alpha, step),
+        first_order=cfg.first_order, rematerialise=cfg.rematerialise)
+
+    def policy(theta, obs, z):
+        seen = z if cfg.z_input == "plain" else z / (jnp.linalg.norm(z) + 1e-6)
+        return theta.policy(obs, seen)
+
+    def act(theta, z, timestep, key):
+        pi = policy(theta, timestep.obs, z)
+        action = pi.sample(key)
+        return action, {"log_prob": pi.log_prob(action)}
+
+    agent = latent_agent(
+        adapter, lambda theta: standard, act, lambda rows: with_advantages(rows, cfg))
+
+    # -- objective: one training task's rounds [K + 1, N, T], from its own law on
+    def post_policies(theta, rounds, index):
+        pre, post = split_last(rounds)
+        _, last = adapter.unroll(theta, unadapted(take(theta.laws, index)), pre)
+        return over_steps(lambda obs, noise: policy(theta, obs, last.params.at(noise)))(
+            post.timestep.obs, post.extras["noise"])
+
+    def task_loss(theta, rounds, index):
+        _, post = split_last(rounds)
+        pi = post_policies(theta, rounds, index)
+        log_prob = over_steps(lambda pi, action: pi.log_prob(action))(pi, post.action)
+        outer = over_steps(likelihood_ratio_loss)(
+            log_prob, post.extras["log_prob"], post.extras["advantage"])
+        kl = take(theta.laws, index).law().kl(standard_normal(cfg.z_size)).sum()
+        return outer.mean() + cfg.kl_coef * kl
+
+    def moved(old, new, data):
+        kl = jax.vmap(over_steps(lambda old, new: old.kl(new).sum()))(old, new)
+        return jnp.mean(kl, where=data[0].extras["live"][:, -1])
+
+    region = trust_region(
+        lambda theta, data: jax.vmap(task_loss, (None, 0, 0))(theta, *data).mean(),
+        lambda theta, data: jax.vmap(post_policies, (None, 0, 0))(theta, *data),
+        moved, radius=cfg.radius)
+
+    # -- learner
+    def init(key):
+        k_policy, k_laws, k_tasks = jr.split(key, 3)
+        net = NormalPolicy(obs_size, action_size, z_size=cfg.z_size, hidden=(cfg.width,) * 2,
+                           log_scale=cfg.log_scale, key=k_policy)
+        shape = (cfg.num_train_tasks, cfg.z_size)
+        laws = LatentLaw(jr.normal(k_laws, shape), jnp.zeros(shape))
+        theta = Theta(net, laws, cfg.sizes.init(standard))
+        return State(theta, benchmark.train(k_tasks, cfg.num_train_tasks), jnp.int32(0))
+
+    def update(state, key):
+        k_tasks, k_rounds = jr.split(key)
+        index = jr.choice(k_tasks, cfg.num_train_tasks, (cfg.meta_batch,), replace=False)
+        tasks, phi = take((state.tasks, jax.vmap(held)(state.theta.laws)), index)
+        rounds = rounds_of(agent, benchmark, cfg, state.theta, phi, tasks, k_rounds)
+        theta, _, metrics = region.improve(
+            state.theta, region.init(state.theta), (rounds, index))
+        updates, returns = state.updates + 1, round_returns(rounds)
+        metrics |= {"pre": returns[0], "post": returns[-1], "grad_steps": updates,
+                    "env_steps": updates * rounds.reward.size,
+                    "scale": jnp.exp(theta.laws.log_scale).mean()}
+        return State(theta, state.tasks, updates), metrics
+
+    return Learner(init, update), agent, benchmark
+
+
+if __name__ == "__main__":
+    main(make, presets(Config, __file__))

@@ -1,0 +1,113 @@
+"""ProMP: proximal meta-policy search, which credits pre-update actions for what they led to.
+
+Rothfuss, Lee, Clavera, Asfour, Abbeel 2019, https://arxiv.org/abs/1810.06784.
+
+    phi = theta':   theta' = theta - alpha grad L_in(theta; D),    D ~ pi_theta
+    inner:          L_in = E_D [ -rho A ],    rho = pi_theta / pi_old,    the second derivative of
+                    which gives each action of D its own credit (the low-variance curvature)
+    objective:      min E_T [ L_clip(theta'; D') + eta KL(pi_old || pi_theta; D) ],  D' ~ pi_theta',
+                    L_clip = E_D' [ -min(rho' A', clip(rho', 1 +- epsilon) A') ],
+                    rho' = pi_theta' / pi_old'                                            (9, 12)
+
+The clip holds the *adapted* policies near where D' was made, the KL the *pre-update* policy near
+where D was made: then both sets of data serve several steps of Adam.
+"""
+
+import dataclasses
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from metablocks.adapters import (
+    MetaPolicy,
+    adapted,
+    log_probs,
+    meta_adam,
+    meta_policy,
+    over_steps,
+    policies,
+    policy_gradient_adapter,
+    policy_gradient_agent,
+)  # fmt: skip
+from metablocks.collection import RoundsConfig, new_rounds, round_returns
+from metablocks.envs import catalogue
+from metablocks.experiment import RunConfig, main, presets
+from metablocks.losses import adaptive_coef, likelihood_ratio_loss, ppo_clip_loss
+from metablocks.trees import gradient_steps, mean_and_sum
+from metablocks.types import Agent, Benchmark, Learner
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(RunConfig, RoundsConfig):
+    """The numbers of a preset."""
+
+    benchmark: Literal["navigation", "corners", "sparse-corners", "half-circle", "cheetah-dir",
+                       "cheetah-vel"]  # fmt: skip
+    """The tasks, p(T)."""
+    epochs: int = 5
+    """Steps of Adam on an update's data."""
+    lr: float = 1e-3
+    """Adam's step size for the policy."""
+    alpha_lr: float = 1e-2
+    """Adam's step size for alpha, where it is learned."""
+    epsilon: float = 0.3
+    """The clip of the outer objective."""
+    kl_coef: float = 5e-4
+    """Weight eta of the pre-update KL, at first where it adapts."""
+    kl_target: float = 0.0
+    """The KL that eta is adapted to; 0 for a fixed eta."""
+
+
+class State(NamedTuple):
+    theta: MetaPolicy
+    opt_state: Any
+    kl_coef: Any
+    updates: Any
+
+
+# fmt: off
+def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
+    benchmark = catalogue.benchmark(cfg.benchmark)
+    obs_size, action_size = catalogue.sizes(benchmark)
+    optimiser = meta_adam(cfg.lr, cfg.alpha_lr)
+
+    # -- agent: theta' = theta - alpha grad L_in
+    adapter = policy_gradient_adapter(cfg, jax.vmap(likelihood_ratio_loss))
+    agent = policy_gradient_agent(cfg, adapter)
+
+    # -- objective: one task's rounds [K + 1, N, T]
+    def meta_losses(theta, rounds, kl_coef):
+        pre, before, post, after = adapted(adapter, theta, rounds)
+        outer = over_steps(lambda *row: ppo_clip_loss(*row, epsilon=cfg.epsilon))(
+            log_probs(after, post), post.extras["log_prob"], post.extras["advantage"])
+        kl = pre.extras["live"] * jax.vmap(over_steps(lambda old, new: old.kl(new).sum()))(
+            pre.extras["pi"], jax.vmap(policies)(before, pre))
+        return {"outer": outer.mean(), "kl": kl_coef * kl.mean()}
+
+    # -- learner
+    def init(key):
+        theta = meta_policy(cfg, obs_size, action_size, key)
+        return State(theta, optimiser.init(theta), jnp.array(cfg.kl_coef), jnp.int32(0))
+
+    def update(state, key):
+        rounds = new_rounds(agent, benchmark, cfg, state.theta, key)
+
+        def loss(theta, epoch):
+            losses = jax.vmap(meta_losses, (None, 0, None))(theta, rounds, state.kl_coef)
+            return mean_and_sum(losses)
+
+        theta, opt_state, metrics = gradient_steps(
+            loss, optimiser, state.theta, state.opt_state, jnp.arange(cfg.epochs))
+        kl_coef, updates, returns = state.kl_coef, state.updates + 1, round_returns(rounds)
+        if cfg.kl_target:
+            kl_coef = adaptive_coef(kl_coef, metrics["kl"] / kl_coef, target=cfg.kl_target)
+        metrics |= {"pre": returns[0], "post": returns[-1], "grad_steps": updates * cfg.epochs,
+                    "env_steps": updates * rounds.reward.size}
+        return State(theta, opt_state, kl_coef, updates), metrics
+
+    return Learner(init, update), agent, benchmark
+
+
+if __name__ == "__main__":
+    main(make, presets(Config, __file__))

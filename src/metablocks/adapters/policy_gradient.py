@@ -1,0 +1,176 @@
+"""Adaptation by policy-gradient steps: what MAML, E-MAML and ProMP have in common."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from metablocks.adapters.gradient import (
+    GradientAdapter,
+    gradient_adapter,
+    gradient_agent,
+    unadapted,
+)
+from metablocks.adapters.step_sizes import Kind, StepSizes
+from metablocks.baselines import linear_baseline, linear_features
+from metablocks.losses import discounted_returns, discounts, generalised_advantages, standardised
+from metablocks.nets import NormalPolicy
+from metablocks.rollout import live
+from metablocks.trees import split_last
+from metablocks.types import Agent, Key, Transition
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AdaptationConfig:
+    """The numbers of policy-gradient adaptation."""
+
+    inner_steps: int = 1
+    """Inner steps in meta-training."""
+    inner_lr: float = 0.1
+    """Their size alpha, at first where it is learned."""
+    step_sizes: Kind = "fixed"
+    """What alpha is: one number, or learned for every parameter, or for every array and step."""
+    later_steps: float = 0.5
+    """Share of alpha in steps beyond `inner_steps`, at meta-test."""
+    first_order: bool = False
+    """Whether inner gradients are taken as they are, not differentiated."""
+    rematerialise: bool = False
+    """Whether inner steps are computed again for the outer gradient instead of kept."""
+    gamma: float = 0.99
+    """Discount."""
+    lam: float = 1.0
+    """Weight of later temporal-difference errors in an advantage."""
+    width: int = 64
+    """Width of the policy's two layers."""
+    log_scale: float = -0.3
+    """log sigma of the policy at first."""
+
+    @property
+    def sizes(self) -> StepSizes:
+        """The inner steps' sizes."""
+        return StepSizes(
+            self.step_sizes, alpha=self.inner_lr, steps=self.inner_steps, later=self.later_steps
+        )
+
+
+class MetaPolicy(NamedTuple):
+    """theta: the policy before any data, and the sizes of its steps."""
+
+    policy: Any
+    alpha: Any
+
+
+def meta_policy(cfg: AdaptationConfig, obs_size: int, action_size: int, key: Key) -> MetaPolicy:
+    """A new theta: two tanh layers, and the step sizes of all their parameters."""
+    hidden = (cfg.width, cfg.width)
+    policy = NormalPolicy(obs_size, action_size, hidden=hidden, log_scale=cfg.log_scale, key=key)
+    return MetaPolicy(policy, cfg.sizes.init(policy))
+
+
+def meta_adam(lr: float, alpha_lr: float) -> optax.GradientTransformation:
+    """Adam, with one step size for the policy and another for alpha."""
+    return optax.partition(
+        {"policy": optax.adam(lr), "alpha": optax.adam(alpha_lr)}, MetaPolicy("policy", "alpha")
+    )
+
+
+def with_advantages(round_: Transition, cfg: AdaptationConfig) -> Transition:
+    """One task's trajectories [N, T] with `live` and `advantage` in their extras.
+
+    The values are a linear fit to the round itself. The advantages are standardised over its live
+    steps and zero on the others, so that a mean over N x T is one over live steps, up to a factor.
+    The last step of the horizon ends the return: time is among the features.
+    """
+    alive, end = jax.vmap(live)(round_), jnp.zeros(())
+    reward, discount = alive * round_.reward, discounts(round_.terminated, gamma=cfg.gamma)
+    returns = jax.vmap(lambda r, d: discounted_returns(r, d, bootstrap=end))(reward, discount)
+    features = jax.vmap(linear_features)(round_.timestep.obs)
+    values = alive * linear_baseline(features, returns, alive)
+
+    def advantages(r: Array, d: Array, v: Array) -> Float[Array, " T"]:
+        return generalised_advantages(r, d, v, lam=cfg.lam, bootstrap=end)
+
+    advantage = standardised(jax.vmap(advantages)(reward, discount, values), where=alive)
+    told = {"live": alive, "advantage": alive * advantage}
+    return eqx.tree_at(lambda rows: rows.extras, round_, round_.extras | told)
+
+
+def over_steps(function: Callable) -> Callable:
+    """A function of one step, over trajectories [N, T]."""
+    return jax.vmap(jax.vmap(function))
+
+
+def policies(policy: Any, rows: Transition) -> Any:
+    """pi(. | s) at every step [N, T]."""
+    return over_steps(policy)(rows.timestep.obs)
+
+
+def log_probs(policy: Any, rows: Transition) -> Float[Array, "N T"]:
+    """log pi(a | s) at every step."""
+    return over_steps(lambda pi, action: pi.log_prob(action))(policies(policy, rows), rows.action)
+
+
+def policy_gradient_adapter(
+    cfg: AdaptationConfig, surrogate: Callable[[Array, Array, Array], Array]
+) -> GradientAdapter:
+    """Steps of all the policy's parameters down a surrogate of one task's data [N, T].
+
+        theta' = theta - alpha grad E_D [ L(log pi_theta(a | s), log mu(a | s), A) ]
+
+    Args:
+        surrogate: of one trajectory [T]: (log pi, log mu of the policy that made it, A) -> [T].
+    """
+
+    def loss(theta: MetaPolicy, policy: Any, rows: Transition) -> Float[Array, ""]:
+        made = rows.extras
+        return jax.vmap(surrogate)(
+            log_probs(policy, rows), made["log_prob"], made["advantage"]
+        ).mean()
+
+    return gradient_adapter(
+        loss,
+        lambda theta, step: cfg.sizes(theta.alpha, step),
+        first_order=cfg.first_order,
+        rematerialise=cfg.rematerialise,
+    )
+
+
+def policy_gradient_agent(cfg: AdaptationConfig, adapter: GradientAdapter) -> Agent:
+    """The agent that acts by a sample of its policy and takes a step after every round.
+
+    It records `log_prob` and the distribution `pi` that an action was drawn from.
+    """
+
+    def act(theta: MetaPolicy, policy: Any, timestep, key: Key):
+        pi = policy(timestep.obs)
+        action = pi.sample(key)
+        return action, {"log_prob": pi.log_prob(action), "pi": pi}
+
+    return gradient_agent(
+        adapter, lambda theta: theta.policy, act, lambda rows: with_advantages(rows, cfg)
+    )
+
+
+class Rounds(NamedTuple):
+    """One task's data beside the policies that adaptation makes of it."""
+
+    pre: Transition
+    """What the inner steps were made of, [K, N, T]."""
+    before: Any
+    """The policies before each of them, [K]."""
+    post: Transition
+    """What came after the last, [N, T]."""
+    after: Any
+    """The policy after it."""
+
+
+def adapted(adapter: GradientAdapter, theta: MetaPolicy, rounds: Transition) -> Rounds:
+    """The inner steps on a task's rounds [K + 1, N, T], for an outer loss to differentiate."""
+    pre, post = split_last(rounds)
+    before, last = adapter.unroll(theta, unadapted(theta.policy), pre)
+    return Rounds(pre, before.params, post, last.params)
