@@ -26,7 +26,7 @@ from metablocks.adapters import (
     over_steps,
     policy_gradient_adapter,
     policy_gradient_agent,
-)  # fmt: skip
+)
 from metablocks.collection import RoundsConfig, new_rounds, round_returns
 from metablocks.envs import catalogue
 from metablocks.experiment import RunConfig, main, presets
@@ -35,7 +35,7 @@ from metablocks.losses import (
     ppo_clip_loss,
     sampling_credit_loss,
     standardised,
-)  # fmt: skip
+)
 from metablocks.trees import gradient_steps, mean_and_sum
 from metablocks.types import Agent, Benchmark, Learner
 
@@ -81,8 +81,9 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
         pre, before, post, after = adapted(adapter, theta, rounds)
         outer = over_steps(lambda *row: ppo_clip_loss(*row, epsilon=cfg.epsilon))(
             log_probs(after, post), post.extras["log_prob"], post.extras["advantage"])
-        credit = pre.extras["live"] * sampling_credit_loss(
-            jax.vmap(log_probs)(before, pre), post_return)
+        credit = pre.extras["live"] * jax.vmap(over_steps(
+            lambda log_prob: sampling_credit_loss(log_prob, post_return)))(
+                jax.vmap(log_probs)(before, pre))
         return {"outer": outer.mean(), "credit": cfg.credit_coef * credit.mean()}
 
     # -- learner

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import optax
 
 from metablocks.adapters import (
     LatentLaw,
@@ -30,15 +31,15 @@ from metablocks.adapters import (
     standard_latent,
     unadapted,
     with_advantages,
-)  # fmt: skip
+)
 from metablocks.collection import RoundsConfig, round_returns, rounds_of
 from metablocks.dists import standard_normal
 from metablocks.envs import catalogue
 from metablocks.experiment import RunConfig, main, presets
-from metablocks.losses import likelihood_ratio_loss
+from metablocks.losses import likelihood_ratio_loss, ppo_clip_loss
 from metablocks.nets import NormalPolicy
+from metablocks.outer import adam_epochs, trust_region
 from metablocks.trees import split_last, take
-from metablocks.trust_region import trust_region
 from metablocks.types import Agent, Benchmark, Learner, Task
 
 
@@ -56,8 +57,18 @@ class Config(RunConfig, RoundsConfig):
     """What the policy sees of z: all of it, or z / |z|."""
     kl_coef: float = 0.1
     """Weight w of the pre-update laws' KL."""
+    outer: Literal["trust-region", "ppo"] = "trust-region"
+    """The outer step: one within a trust region, or `epochs` of Adam on the clipped surrogate."""
     radius: float = 0.01
-    """The largest mean KL of an outer step."""
+    """Trust region: the largest mean KL of the adapted policies."""
+    epochs: int = 5
+    """PPO: steps of Adam on an update's data."""
+    lr: float = 3e-3
+    """PPO: Adam's step size for the policy and the laws."""
+    alpha_lr: float = 1e-2
+    """PPO: Adam's step size for alpha, where it is learned."""
+    epsilon: float = 0.3
+    """PPO: the clip."""
 
 
 class Theta(NamedTuple):
@@ -68,6 +79,7 @@ class Theta(NamedTuple):
 
 class State(NamedTuple):
     theta: Theta
+    outer: Any
     tasks: Task
     updates: Any
 
@@ -103,11 +115,14 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
         return over_steps(lambda obs, noise: policy(theta, obs, last.params.at(noise)))(
             post.timestep.obs, post.extras["noise"])
 
-    def task_loss(theta, rounds, index):
+    surrogate = likelihood_ratio_loss
+    if cfg.outer == "ppo":
+        surrogate = lambda *row: ppo_clip_loss(*row, epsilon=cfg.epsilon)
+
+    def task_loss(theta, pi, rounds, index):
         _, post = split_last(rounds)
-        pi = post_policies(theta, rounds, index)
         log_prob = over_steps(lambda pi, action: pi.log_prob(action))(pi, post.action)
-        outer = over_steps(likelihood_ratio_loss)(
+        outer = over_steps(surrogate)(
             log_prob, post.extras["log_prob"], post.extras["advantage"])
         kl = take(theta.laws, index).law().kl(standard_normal(cfg.z_size)).sum()
         return outer.mean() + cfg.kl_coef * kl
@@ -116,12 +131,20 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
         kl = jax.vmap(over_steps(lambda old, new: old.kl(new).sum()))(old, new)
         return jnp.mean(kl, where=data[0].extras["live"][:, -1])
 
-    region = trust_region(
-        lambda theta, data: jax.vmap(task_loss, (None, 0, 0))(theta, *data).mean(),
-        lambda theta, data: jax.vmap(post_policies, (None, 0, 0))(theta, *data),
-        moved, radius=cfg.radius)
+    def all_policies(theta, data):
+        return jax.vmap(post_policies, (None, 0, 0))(theta, *data)
+
+    def meta_loss(theta, pi, data):
+        return jax.vmap(task_loss, (None, 0, 0, 0))(theta, pi, *data).mean()
 
     # -- learner
+    if cfg.outer == "trust-region":
+        outer = trust_region(all_policies, meta_loss, moved, radius=cfg.radius)
+    else:
+        outer = adam_epochs(all_policies, meta_loss, epochs=cfg.epochs, optimiser=optax.partition(
+            {"rest": optax.adam(cfg.lr), "alpha": optax.adam(cfg.alpha_lr)},
+            Theta("rest", "rest", "alpha")))
+
     def init(key):
         k_policy, k_laws, k_tasks = jr.split(key, 3)
         net = NormalPolicy(obs_size, action_size, z_size=cfg.z_size, hidden=(cfg.width,) * 2,
@@ -129,20 +152,20 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
         shape = (cfg.num_train_tasks, cfg.z_size)
         laws = LatentLaw(jr.normal(k_laws, shape), jnp.zeros(shape))
         theta = Theta(net, laws, cfg.sizes.init(standard))
-        return State(theta, benchmark.train(k_tasks, cfg.num_train_tasks), jnp.int32(0))
+        tasks = benchmark.train(k_tasks, cfg.num_train_tasks)
+        return State(theta, outer.init(theta), tasks, jnp.int32(0))
 
     def update(state, key):
         k_tasks, k_rounds = jr.split(key)
         index = jr.choice(k_tasks, cfg.num_train_tasks, (cfg.meta_batch,), replace=False)
         tasks, phi = take((state.tasks, jax.vmap(held)(state.theta.laws)), index)
         rounds = rounds_of(agent, benchmark, cfg, state.theta, phi, tasks, k_rounds)
-        theta, _, metrics = region.improve(
-            state.theta, region.init(state.theta), (rounds, index))
+        theta, learned, metrics = outer.improve(state.theta, state.outer, (rounds, index))
         updates, returns = state.updates + 1, round_returns(rounds)
-        metrics |= {"pre": returns[0], "post": returns[-1], "grad_steps": updates,
+        metrics |= {"pre": returns[0], "post": returns[-1], "grad_steps": updates * outer.steps,
                     "env_steps": updates * rounds.reward.size,
                     "scale": jnp.exp(theta.laws.log_scale).mean()}
-        return State(theta, state.tasks, updates), metrics
+        return State(theta, learned, state.tasks, updates), metrics
 
     return Learner(init, update), agent, benchmark
 

@@ -13,6 +13,7 @@ policy no credit. `--inner dice` puts that credit into the inner loss's second d
 """
 
 import dataclasses
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -21,14 +22,13 @@ import jax.numpy as jnp
 from metablocks.adapters import (
     MetaPolicy,
     adapted,
-    log_probs,
     meta_adam,
     meta_policy,
     over_steps,
     policies,
     policy_gradient_adapter,
     policy_gradient_agent,
-)  # fmt: skip
+)
 from metablocks.collection import RoundsConfig, new_rounds, round_returns
 from metablocks.envs import catalogue
 from metablocks.experiment import RunConfig, main, presets
@@ -37,9 +37,8 @@ from metablocks.losses import (
     likelihood_ratio_loss,
     policy_gradient_loss,
     ppo_clip_loss,
-)  # fmt: skip
-from metablocks.trees import gradient_steps
-from metablocks.trust_region import trust_region
+)
+from metablocks.outer import adam_epochs, trust_region
 from metablocks.types import Agent, Benchmark, Learner
 
 
@@ -79,6 +78,8 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, action_size = catalogue.sizes(benchmark)
 
+    over_rounds = lambda function: jax.vmap(over_steps(function))
+
     # -- agent: theta' = theta - alpha grad L_in
     inner = {
         "likelihood": lambda new, old, advantage: jax.vmap(policy_gradient_loss)(new, advantage),
@@ -87,55 +88,44 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     adapter = policy_gradient_adapter(cfg, inner)
     agent = policy_gradient_agent(cfg, adapter)
 
-    # -- objective: every task's rounds [K + 1, N, T]
+    # -- objective: every task's rounds [tasks, K + 1, N, T]
     surrogate = likelihood_ratio_loss
     if cfg.outer == "ppo":
         surrogate = lambda *row: ppo_clip_loss(*row, epsilon=cfg.epsilon)
 
-    def post_loss(theta, rounds):
-        _, _, post, after = adapted(adapter, theta, rounds)
-        return over_steps(surrogate)(
-            log_probs(after, post), post.extras["log_prob"], post.extras["advantage"]).mean()
+    def post_policies(theta, rounds):                                    # pi_theta'(. | s) on D'
+        rows = jax.vmap(partial(adapted, adapter), (None, 0))(theta, rounds)
+        return jax.vmap(policies)(rows.after, rows.post)
 
-    def meta_loss(theta, rounds):
-        return jax.vmap(post_loss, (None, 0))(theta, rounds).mean()
-
-    def post_policies(theta, rounds):
-        _, _, post, after = adapted(adapter, theta, rounds)
-        return policies(after, post)
+    def meta_loss(theta, pi, rounds):
+        post = jax.tree.map(lambda leaf: leaf[:, -1], rounds)
+        log_prob = over_rounds(lambda pi, action: pi.log_prob(action))(pi, post.action)
+        return over_rounds(surrogate)(
+            log_prob, post.extras["log_prob"], post.extras["advantage"]).mean()
 
     def moved(old, new, rounds):
-        kl = jax.vmap(over_steps(lambda old, new: old.kl(new).sum()))(old, new)
+        kl = over_rounds(lambda old, new: old.kl(new).sum())(old, new)
         return jnp.mean(kl, where=rounds.extras["live"][:, -1])
 
-    # -- learner: the outer step
+    # -- learner
     if cfg.outer == "trust-region":
-        region = trust_region(
-            meta_loss, jax.vmap(post_policies, (None, 0)), moved, radius=cfg.radius)
-        start, improve = region.init, region.improve
+        outer = trust_region(post_policies, meta_loss, moved, radius=cfg.radius)
     else:
-        optimiser = meta_adam(cfg.lr, cfg.alpha_lr)
-        start = optimiser.init
-
-        def improve(theta, opt_state, rounds):
-            def loss(theta, epoch):
-                value = meta_loss(theta, rounds)
-                return value, {"surrogate": value}
-
-            return gradient_steps(loss, optimiser, theta, opt_state, jnp.arange(cfg.epochs))
+        outer = adam_epochs(post_policies, meta_loss, epochs=cfg.epochs,
+                            optimiser=meta_adam(cfg.lr, cfg.alpha_lr))
 
     def init(key):
         theta = meta_policy(cfg, obs_size, action_size, key)
-        return State(theta, start(theta), jnp.int32(0))
+        return State(theta, outer.init(theta), jnp.int32(0))
 
     def update(state, key):
         rounds = new_rounds(agent, benchmark, cfg, state.theta, key)
-        theta, outer, metrics = improve(state.theta, state.outer, rounds)
+        theta, learned, metrics = outer.improve(state.theta, state.outer, rounds)
         updates, returns = state.updates + 1, round_returns(rounds)
-        steps = 1 if cfg.outer == "trust-region" else cfg.epochs
-        metrics |= {"pre": returns[0], "post": returns[-1], "grad_steps": updates * steps,
+        metrics |= {"pre": returns[0], "post": returns[-1],
+                    "grad_steps": updates * outer.steps,
                     "env_steps": updates * rounds.reward.size}
-        return State(theta, outer, updates), metrics
+        return State(theta, learned, updates), metrics
 
     return Learner(init, update), agent, benchmark
 

@@ -29,7 +29,7 @@ from metablocks.adapters import (
     policies,
     policy_gradient_adapter,
     policy_gradient_agent,
-)  # fmt: skip
+)
 from metablocks.collection import RoundsConfig, new_rounds, round_returns
 from metablocks.envs import catalogue
 from metablocks.experiment import RunConfig, main, presets

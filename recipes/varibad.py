@@ -87,8 +87,15 @@ class State(NamedTuple):
     kept: Replay
 
 
+PAYS = ("gridworld", "cells"), ("bandit", "arms"), ("sparse-point-robot", "reward")
+"""Decoders that tell what every place of a world pays."""
+
+
 # fmt: off
 def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
+    tells = (cfg.benchmark, cfg.decodes) in PAYS
+    if cfg.decodes in ("cells", "arms") and not tells:
+        raise ValueError(f"decodes is {cfg.decodes}, but {cfg.benchmark} has none: use reward")
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, num_actions, discrete = catalogue.interface(benchmark)
     num_steps = cfg.trial_episodes * benchmark.horizon
@@ -101,10 +108,8 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     def context(action, next_obs, reward):
         return jnp.concatenate([as_vector(action), next_obs, reward[None]])
 
-    def features(obs, q):
-        return jnp.concatenate([obs, q.mean, 2 * jnp.log(q.scale)])
-
-    pays = benchmark.plane and (lambda theta, m: theta.decoder.pays(benchmark.plane.places, m))
+    features = lambda obs, q: jnp.concatenate([obs, q.mean, 2 * jnp.log(q.scale)])
+    pays = lambda theta, m: theta.decoder.pays(benchmark.plane.places, m)
 
     def acting(choose):
         def act(theta, q, timestep, key):
@@ -112,7 +117,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
             action = choose(pi, key)
             return action, {"log_prob": pi.log_prob(action), "value": value, "belief": q}
 
-        return belief_agent(lambda theta: theta.encoder, context, act, pays=pays)
+        return belief_agent(lambda theta: theta.encoder, context, act, pays=pays if tells else None)
 
     collector = acting(lambda pi, key: pi.sample(key))
     agent = collector if cfg.eval_mode == "stochastic" else acting(lambda pi, key: pi.mode())
@@ -124,18 +129,16 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     def elbo_losses(theta, trial, key):
         q = beliefs(theta, trial)
         rows = jax.vmap(lambda row: dataclasses.replace(row, action=as_vector(row.action)))(trial)
-        unexplained = reconstruction_loss(
-            q, lambda m: jax.vmap(theta.decoder.loss, (0, None))(rows, m).sum(),
-            terms=cfg.elbo_terms or None, key=key)
-        return {"reconstruction": unexplained,
+        unlikely = lambda m: jax.vmap(theta.decoder.loss, (0, None))(rows, m).sum()
+        return {"reconstruction": reconstruction_loss(
+                    q, unlikely, terms=cfg.elbo_terms or None, key=key),
                 "kl": cfg.kl_coef * kl_chain(q, standard_normal(cfg.z_size)).sum()}
 
     def improve_beliefs(theta, opt_state, kept, steps, key):
         def loss(theta, key):
-            k_trials, k_elbo = jr.split(key)
-            trials = draw_trials(kept, num=cfg.vae_batch, key=k_trials)
-            keys = jr.split(k_elbo, cfg.vae_batch)
-            return mean_and_sum(jax.vmap(elbo_losses, (None, 0, 0))(theta, trials, keys))
+            keys = jr.split(key, cfg.vae_batch + 1)
+            trials = draw_trials(kept, num=cfg.vae_batch, key=keys[0])
+            return mean_and_sum(jax.vmap(elbo_losses, (None, 0, 0))(theta, trials, keys[1:]))
 
         return gradient_steps(loss, vae_optimiser, theta, opt_state, jr.split(key, steps))
 

@@ -17,7 +17,7 @@ FLOORS = {
     "replay": 1,
     "baselines": 1,
     "ppo": 2,
-    "trust_region": 2,
+    "outer": 2,
     "nets": 2,
     "oracles": 3,
     "envs": 2,

@@ -4,11 +4,14 @@ import json
 import os
 import shutil
 
+import jax.numpy as jnp
+import jax.random as jr
 import pytest
 from tiny_recipe import PRESETS, make
 
 from metablocks.experiment import main, options
 from metablocks.experiment.errors import UserError
+from metablocks.trees import minibatches
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +162,26 @@ def test_a_rate_out_of_range_is_named(name, good, bad, expected):
     options.check_sizes({name: good}, object())
     with pytest.raises(UserError, match=rf"--{name.replace('_', '-')} got {bad}.*{expected}"):
         options.check_sizes({name: bad}, object())
+
+
+def test_a_block_s_word_on_a_number_is_one_line_also_when_it_is_first_heard_in_the_run(
+    capsys, tmp_path
+):
+    """What only tracing finds out: a `ValueError` of this package; a library's keeps its trace."""
+
+    def initialising(raising):
+        def made(cfg):
+            learner, agent, benchmark = make(cfg)
+            return learner._replace(init=lambda key: raising()), agent, benchmark
+
+        return made
+
+    bad = lambda: minibatches(5, epochs=1, num=2, key=jr.key(0))
+    with pytest.raises(SystemExit) as stop:
+        main(initialising(bad), PRESETS, ["small", "--out", str(tmp_path / "a")])
+    assert stop.value.code == 2
+    line = capsys.readouterr().err
+    assert line == "error: small: 5 rows cannot be shared out into 2 equal minibatches\n"
+    broken = lambda: jnp.zeros(2) @ jnp.zeros(3)
+    with pytest.raises(TypeError):
+        main(initialising(broken), PRESETS, ["small", "--out", str(tmp_path / "b")])

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 
-from metablocks.envs.point_goal import PointGoal, PointGoalEnv
+from metablocks.envs.point_goal import PointGoal, PointGoalEnv, minus_distance
 from metablocks.types import Agent, Benchmark, Learner, Plane
 
 
@@ -54,7 +54,9 @@ def world(horizon: int) -> Benchmark:
 
     def tasks(key, num):
         goals = jr.uniform(key, (num, 2), minval=-0.5, maxval=0.5)
-        return PointGoal(goal=goals, max_steps_in_episode=jnp.full(num, horizon))
+        return PointGoal(
+            goal=goals, max_steps_in_episode=jnp.full(num, horizon), dense=jnp.zeros(num, bool)
+        )
 
     def told(task):
         def act(theta, phi, timestep, key):
@@ -64,7 +66,7 @@ def world(horizon: int) -> Benchmark:
 
     env = PointGoalEnv(
         scale=0.1,
-        reward=jnp.negative,
+        reward=minus_distance,
         start=lambda key: jnp.zeros(2),
         reached=lambda gap: jnp.all(jnp.abs(gap) < 0.01),
     )

@@ -119,3 +119,15 @@ def test_its_beliefs_can_be_seen_beside_the_exact_ones(varibad, tmp_path):
     assert (tmp_path / "beliefs.png").stat().st_size > 10_000
     _, agent, bandit = varibad.make(config(varibad, benchmark="bandit", decodes="arms"))
     assert scenery.beliefs(agent, bandit, cfg, None, 0) is None
+
+
+@pytest.mark.parametrize(("benchmark", "decodes"), [("gridworld", "arms"), ("pendulum", "cells")])
+def test_a_decoder_of_what_the_world_has_not_is_one_line(varibad, benchmark, decodes):
+    with pytest.raises(ValueError, match=f"decodes is {decodes}, but {benchmark} has none"):
+        varibad.make(config(varibad, benchmark=benchmark, decodes=decodes))
+
+
+@pytest.mark.parametrize("decodes", ["reward", "transition"])
+def test_beliefs_that_no_decoder_tells_are_not_drawn(varibad, decodes):
+    _, agent, _ = varibad.make(config(varibad, decodes=decodes))
+    assert agent.expects is None

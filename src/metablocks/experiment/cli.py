@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metablocks.experiment import folder as folders
-from metablocks.experiment.errors import Interrupted, RunFailed, UserError
+from metablocks.experiment.errors import Interrupted, RunFailed, UserError, raised_by_a_block
 from metablocks.experiment.options import Command, RunOptions, flag, parse, show_help
 from metablocks.types import Agent, Benchmark, Learner
 
@@ -75,10 +75,15 @@ def start(make: Make, presets: dict[str, Any], argv: list[str], place: list[Path
     from metablocks.experiment.run import run
 
     print(f"{recipe} {plan.preset} · {device()} · {path}", flush=True)
-    outcome = run(
-        *blocks, plan.cfg, folder=path, seed=plan.seed, seeds=plan.seeds,
-        save_interval_s=asked.options.save_every_s,
-    )  # fmt: skip
+    try:
+        outcome = run(
+            *blocks, plan.cfg, folder=path, seed=plan.seed, seeds=plan.seeds,
+            save_interval_s=asked.options.save_every_s,
+        )  # fmt: skip
+    except ValueError as error:
+        if not raised_by_a_block(error):
+            raise
+        raise UserError(f"{plan.preset}: {str(error).splitlines()[0]}") from None
     closing(path, outcome.summary)
     del held
 

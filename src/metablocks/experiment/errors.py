@@ -1,6 +1,7 @@
 """How a run ends otherwise than well: one line for the user and an exit status."""
 
 import sys
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -24,3 +25,12 @@ class Interrupted(Exception):
 def warn(line: str) -> None:
     """One line on stderr; the run goes on."""
     print(f"warning: {line}", file=sys.stderr, flush=True)
+
+
+def raised_by_a_block(error: BaseException) -> bool:
+    """Whether a line of this package raised it, a block's word on a number, and no library."""
+    frame = error.__traceback__
+    while frame is not None and frame.tb_next is not None:
+        frame = frame.tb_next
+    package = Path(__file__).parents[1]
+    return frame is not None and package in Path(frame.tb_frame.f_code.co_filename).parents

@@ -44,10 +44,15 @@ def reconstruction_loss(
         decoder_loss: z -> -log p(trial | z).
         terms: how many beliefs, drawn without replacement, stand for all T + 1; the sum is scaled
             up to theirs.
+
+    Raises:
+        ValueError: there are fewer beliefs than terms.
     """
     k_terms, k_draw = jr.split(key)
     num = jax.tree.leaves(q)[0].shape[0]
     if terms is not None:
+        if terms > num:
+            raise ValueError(f"elbo terms must be at most a trial's {num} beliefs, got {terms}")
         q = take(q, jr.choice(k_terms, num, (terms,), replace=False))
     keys = jr.split(k_draw, jax.tree.leaves(q)[0].shape[0])
     return num * jax.vmap(lambda q, key: decoder_loss(q.sample(key)))(q, keys).mean()

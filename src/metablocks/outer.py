@@ -1,30 +1,57 @@
-"""The trust-region step: down the surrogate as far as the policies may move."""
+"""Outer steps: one within a trust region, or several of an optimiser on the same data."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float, Int, PyTree
 
+from metablocks.trees import gradient_steps
 from metablocks.types import Theta
 
 Scalar = Float[Array, ""]
+
+
+class Outer(NamedTuple):
+    """Improvement of theta on data that it has just made."""
+
+    init: Callable[[Theta], Any]
+    improve: Callable[[Theta, Any, PyTree], tuple[Theta, Any, dict[str, Array]]]
+    """(theta, state, data) -> (theta, state, metrics)."""
+    steps: int
+    """Steps of an improvement."""
 
 
 class TrustRegionState(NamedTuple):
     steps: Int[Array, ""]
 
 
-class TrustRegion(NamedTuple):
-    """An optimiser of a surrogate whose steps are bounded by a divergence."""
+def adam_epochs(
+    outputs: Callable[[Theta, PyTree], PyTree],
+    surrogate: Callable[[Theta, PyTree, PyTree], Scalar],
+    *,
+    optimiser: optax.GradientTransformation,
+    epochs: int,
+) -> Outer:
+    """`epochs` steps of the optimiser down a surrogate that says itself how far it holds (a clip).
 
-    init: Callable[[Theta], TrustRegionState]
-    improve: Callable[
-        [Theta, TrustRegionState, PyTree], tuple[Theta, TrustRegionState, dict[str, Array]]
-    ]
-    """(theta, state, data) -> (theta, state, what the step was)."""
+    Args:
+        outputs: (theta, data) -> the distributions that the surrogate is of.
+        surrogate: (theta, outputs, data) -> L, to be minimised.
+    """
+
+    def improve(theta: Theta, state: Any, data: PyTree):
+        def loss(theta: Theta, epoch: Int[Array, ""]):
+            del epoch
+            value = surrogate(theta, outputs(theta, data), data)
+            return value, {"surrogate": value}
+
+        return gradient_steps(loss, optimiser, theta, state, jnp.arange(epochs))
+
+    return Outer(optimiser.init, improve, epochs)
 
 
 def fisher_vector_product(
@@ -53,8 +80,8 @@ def fisher_vector_product(
 
 
 def trust_region(
-    surrogate: Callable[[Theta, PyTree], Scalar],
     outputs: Callable[[Theta, PyTree], PyTree],
+    surrogate: Callable[[Theta, PyTree, PyTree], Scalar],
     divergence: Callable[[PyTree, PyTree, PyTree], Scalar],
     *,
     radius: float = 0.01,
@@ -62,7 +89,7 @@ def trust_region(
     damping: float = 1e-5,
     backtracks: int = 15,
     shrink: float = 0.8,
-) -> TrustRegion:
+) -> Outer:
     """One natural-gradient step, shortened until the surrogate falls inside the region.
 
         x = F^-1 grad L  by conjugate gradients
@@ -70,9 +97,9 @@ def trust_region(
         the least j with  L(theta') < L(theta)  and  D(o(theta), o(theta')) <= radius,  or no step
 
     Args:
-        surrogate: (theta, data) -> L, to be minimised.
         outputs: (theta, data) -> the distributions whose movement is bounded; for a meta-learner
             those *after* adaptation.
+        surrogate: (theta, outputs, data) -> L, to be minimised.
         divergence: (old outputs, new outputs, data) -> D, a mean KL divergence.
         radius: the largest D.
         iterations: of the conjugate gradients.
@@ -92,8 +119,11 @@ def trust_region(
         return TrustRegionState(jnp.zeros((), jnp.int32))
 
     def improve(theta: Theta, state: TrustRegionState, data: Any):
-        loss, slope = jax.value_and_grad(surrogate)(theta, data)
-        old = outputs(theta, data)
+        def loss_of(theta: Theta):
+            made = outputs(theta, data)
+            return surrogate(theta, made, data), made
+
+        (loss, old), slope = jax.value_and_grad(loss_of, has_aux=True)(theta)
         fisher = fisher_vector_product(
             lambda theta: outputs(theta, data),
             lambda old, new: divergence(old, new, data),
@@ -112,8 +142,8 @@ def trust_region(
 
         def shorter(search):
             tried, _, _, _ = search
-            new = moved(longest * shrink**tried)
-            fall, far = surrogate(new, data) - loss, divergence(old, outputs(new, data), data)
+            there, made = loss_of(moved(longest * shrink**tried))
+            fall, far = there - loss, divergence(old, made, data)
             return tried + 1, fall, far, (fall < 0) & (far <= radius)
 
         start = jnp.zeros(()), jnp.zeros(()), jnp.zeros(()), jnp.array(False)
@@ -128,4 +158,4 @@ def trust_region(
         }
         return moved(size), TrustRegionState(state.steps + 1), told
 
-    return TrustRegion(init, improve)
+    return Outer(init, improve, 1)

@@ -1,0 +1,168 @@
+"""Policy-gradient adaptation: what a step is, whose steps count, and what a latent learns from."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+from metablocks.adapters import (
+    AdaptationConfig,
+    LatentLaw,
+    adapted,
+    gradient_adapter,
+    latent_agent,
+    latent_loss,
+    meta_policy,
+    policy_gradient_adapter,
+    policy_gradient_agent,
+    standard_latent,
+    with_advantages,
+)
+from metablocks.baselines import linear_baseline, linear_features
+from metablocks.collection import RoundsConfig, new_rounds, round_returns
+from metablocks.envs.point_goal import half_circle, navigation
+from metablocks.evaluate import trial
+from metablocks.losses import policy_gradient_loss
+from metablocks.trees import split_last, take
+
+CFG = RoundsConfig(meta_batch=2, shots=3, inner_steps=2, width=4, inner_lr=0.2, gamma=0.9)
+WORLD = navigation(horizon=6)
+LOSS = lambda new, old, advantage: jax.vmap(policy_gradient_loss)(new, advantage)
+
+
+@pytest.fixture(scope="module")
+def made():
+    """(adapter, theta, rounds [tasks, K + 1, N, T])."""
+    adapter = policy_gradient_adapter(CFG, LOSS)
+    agent = policy_gradient_agent(CFG, adapter)
+    theta = meta_policy(CFG, 2, 2, jr.key(0))
+    rounds = jax.jit(lambda theta: new_rounds(agent, WORLD, CFG, theta, jr.key(1)))(theta)
+    return adapter, theta, rounds
+
+
+def test_the_rounds_were_made_by_the_policies_that_the_steps_lead_to(made):
+    """Collection and the outer loss walk the same steps: the recorded densities are theirs."""
+    adapter, theta, rounds = made
+    one = take(rounds, jnp.array(0))
+    told = adapted(adapter, theta, one)
+    for k in range(2):
+        policy, rows = take(told.before, jnp.array(k)), take(told.pre, jnp.array(k))
+        pi = jax.vmap(jax.vmap(policy))(rows.timestep.obs)
+        log_prob = jax.vmap(jax.vmap(lambda pi, a: pi.log_prob(a)))(pi, rows.action)
+        np.testing.assert_allclose(log_prob, rows.extras["log_prob"], rtol=1e-3, atol=1e-4)
+    pi = jax.vmap(jax.vmap(told.after))(told.post.timestep.obs)
+    log_prob = jax.vmap(jax.vmap(lambda pi, a: pi.log_prob(a)))(pi, told.post.action)
+    np.testing.assert_allclose(log_prob, told.post.extras["log_prob"], rtol=1e-3, atol=1e-4)
+    moved = jax.tree.leaves(jax.tree.map(lambda a, b: jnp.abs(a - b).max(), told.after, theta[0]))
+    assert max(moved) > 1e-3
+
+
+def test_a_step_is_alpha_times_the_policy_gradient_of_all_steps(made):
+    adapter, theta, rounds = made
+    rows = take(take(rounds, jnp.array(0)), jnp.array(0))
+
+    def objective(policy):
+        total = 0.0
+        for n in range(3):
+            for t in range(6):
+                pi = policy(rows.timestep.obs[n, t])
+                total += pi.log_prob(rows.action[n, t]) * rows.extras["advantage"][n, t]
+        return total / 18
+
+    slope = jax.grad(objective)(theta.policy)
+    told = adapted(adapter, theta, take(rounds, jnp.array(0)))
+    first = take(told.before, jnp.array(1))
+    want = jax.tree.map(lambda p, g: p + 0.2 * g, theta.policy, slope)
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def ended(rounds):
+    """A round whose first episode ends early in its first trajectory."""
+    rows = take(take(rounds, jnp.array(0)), jnp.array(0))
+    return eqx.tree_at(lambda rows: rows.terminated, rows, rows.terminated.at[0, 2].set(True))
+
+
+def test_advantages_are_returns_less_the_fit_standardised_over_live_steps(made):
+    rows = ended(made[2])
+    told = with_advantages(rows, CFG)
+    live = np.ones((3, 6), bool)
+    live[0, 3:] = False
+    np.testing.assert_array_equal(told.extras["live"], live)
+    reward, returns = np.asarray(rows.reward), np.zeros((3, 6))
+    for n in range(3):
+        for t in range(6):
+            steps = [u for u in range(t, 6) if live[n, u]]
+            returns[n, t] = sum(0.9 ** (u - t) * reward[n, u] for u in steps)
+    features = jax.vmap(linear_features)(rows.timestep.obs)
+    advantage = returns - np.asarray(
+        linear_baseline(features, jnp.asarray(returns), jnp.asarray(live))
+    )
+    want = (advantage - advantage[live].mean()) / advantage[live].std()
+    np.testing.assert_allclose(told.extras["advantage"], want * live, rtol=2e-2, atol=2e-3)
+
+
+def test_what_comes_after_an_early_end_changes_no_advantage(made):
+    rows = ended(made[2])
+    other = eqx.tree_at(lambda rows: rows.reward, rows, rows.reward.at[0, 3:].set(77.0))
+    told, same = (with_advantages(one, CFG).extras["advantage"] for one in (rows, other))
+    np.testing.assert_array_equal(told, same)
+
+
+def test_round_returns_are_over_tasks_and_episodes(made):
+    _, _, rounds = made
+    returns = (rounds.extras["live"] * rounds.reward).sum(-1)
+    np.testing.assert_allclose(round_returns(rounds), returns.mean((0, 2)), rtol=1e-6)
+
+
+def latent(act):
+    adapter = gradient_adapter(
+        lambda theta, law, rows: latent_loss(law, rows).mean(), lambda theta, step: 0.5
+    )
+    cfg = AdaptationConfig()
+    return latent_agent(
+        adapter, lambda theta: standard_latent(2), act, lambda rows: with_advantages(rows, cfg)
+    )
+
+
+def test_a_latent_is_held_through_an_episode_and_drawn_anew_for_the_next():
+    world = half_circle(horizon=5)
+    agent = latent(lambda theta, z, now, key: (jnp.tanh(z), {}))
+    task = take(world.train(jr.key(0), 1), jnp.array(0))
+    phi = agent.prior(None, jr.key(1))
+    _, rows = trial(
+        agent, world.env, None, phi, task, episodes=2, horizon=5, key=jr.key(2), shots=400
+    )
+    z = rows.extras["z"]
+    np.testing.assert_array_equal(z, jnp.broadcast_to(z[:, :, :1], z.shape))
+    np.testing.assert_allclose(z[0, :, 0].mean(0), 0.0, atol=0.2)
+    np.testing.assert_allclose(z[0, :, 0].std(0), 1.0, atol=0.15)
+    assert jnp.abs(z[0, :, 0] - z[1, :, 0]).min() > 0
+
+
+def test_the_latent_s_law_moves_towards_what_paid():
+    """Going towards z: the mean after a step has turned to the goal."""
+    world = half_circle(horizon=5)
+    agent = latent(lambda theta, z, now, key: (jnp.tanh(z), {}))
+    task = take(world.train(jr.key(0), 1), jnp.array(0))
+    phi, _ = trial(
+        agent, world.env, None, agent.prior(None, jr.key(1)), task, episodes=1, horizon=5,
+        key=jr.key(2), shots=400,
+    )  # fmt: skip
+    mean = phi.adapted.params.mean
+    assert mean @ task.goal / jnp.linalg.norm(mean) > 0.9
+
+
+def test_the_latent_s_loss_is_the_score_of_its_draw(made):
+    """d/dmu = -(z - mu) / sigma^2 A_0,  d/dlog sigma = -(((z - mu) / sigma)^2 - 1) A_0."""
+    _, rows = split_last(take(made[2], jnp.array(0)))
+    rows.extras["z"] = jnp.broadcast_to(jr.normal(jr.key(3), (3, 1, 2)), (3, 6, 2))
+    law = LatentLaw(jnp.array([0.3, -0.2]), jnp.array([0.1, -0.4]))
+    first = rows.extras["advantage"][:, 0]
+    a = ((first - first.mean()) / first.std())[:, None]
+    gap = (rows.extras["z"][:, 0] - law.mean) / jnp.exp(law.log_scale)
+    told = jax.grad(lambda law: latent_loss(law, rows).mean())(law)
+    np.testing.assert_allclose(told.mean, -(gap / jnp.exp(law.log_scale) * a).mean(0), rtol=1e-3)
+    np.testing.assert_allclose(told.log_scale, -((gap**2 - 1) * a).mean(0), rtol=1e-3)
