@@ -1,6 +1,6 @@
-"""How fast agents with a memory learn: whole updates against the bare environment loop.
+"""How fast agents learn on policy: whole updates against the bare environment loop.
 
-    python benchmarks/on_policy.py [--repeats 5] [--scaling]
+    python benchmarks/on_policy.py [--repeats 5] [--scaling | --inner-steps]
 
 Environment steps per second, on every CPU there is:
 
@@ -9,7 +9,8 @@ Environment steps per second, on every CPU there is:
 
 A repeat measures both once, in turn; the table holds medians, and the ratio is the median of the
 repeats' ratios. With --scaling: RL2 on the gridworld with 16 to 4,096 tasks per update, and the
-memory that the compiled update needs.
+memory that the compiled update needs. With --inner-steps: the memory of ProMP's update with 1 to 8
+inner steps on 2-D navigation, kept and rematerialised.
 """
 
 import argparse
@@ -25,11 +26,20 @@ import jax.random as jr
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "recipes"))
-from metablocks.collection import new_trials
+from metablocks.collection import RoundsConfig, new_trials
+from metablocks.evaluate import trials
 from metablocks.experiment import presets
 from metablocks.types import Agent
 
-CASES = (("rl2", "gridworld"), ("rl2", "bandit-100"), ("varibad", "gridworld"))
+ONE_STEP = {"inner_steps": 1, "step_sizes": "fixed"}
+CASES = (
+    ("rl2", "gridworld", {}),
+    ("rl2", "bandit-100", {}),
+    ("varibad", "gridworld", {}),
+    ("promp", "navigation", ONE_STEP),
+    ("maml", "navigation", ONE_STEP),
+)
+INNER_STEPS = (1, 2, 4, 8)
 SCALES = (16, 64, 256, 1024, 4096)
 LEAST_STEPS = 500_000
 """Environment steps of a measurement."""
@@ -44,7 +54,16 @@ def bare(benchmark: Any, cfg: Any) -> Any:
         lambda theta, phi, timestep, key: (space.sample(key), {}, phi),
         lambda theta, phi, trajectories, key: phi,
     )
+    if isinstance(cfg, RoundsConfig):
+        return lambda state, key: (state, bare_rounds(agent, benchmark, cfg, key))
     return lambda state, key: (state, new_trials(agent, benchmark, cfg, None, key).reward)
+
+
+def bare_rounds(agent: Agent, benchmark: Any, cfg: RoundsConfig, key: Any) -> Any:
+    """The rewards of an update's rounds."""
+    tasks = benchmark.train(key, cfg.meta_batch)
+    num = {"episodes": cfg.inner_steps + 1, "shots": cfg.shots}
+    return trials(agent, benchmark, None, None, tasks, key=key, **num).reward
 
 
 def repeated(step: Any, count: int) -> Any:
@@ -63,7 +82,10 @@ def measured(name: str, preset: str, repeats: int, **changed: Any) -> tuple[floa
     cfg = dataclasses.replace(presets(recipe.Config, recipe.__file__)[preset], **changed)
     learner, _, benchmark = recipe.make(cfg)
     state = jax.jit(learner.init)(jr.key(0))
-    steps = cfg.meta_batch * cfg.trial_episodes * benchmark.horizon
+    if isinstance(cfg, RoundsConfig):
+        steps = cfg.meta_batch * (cfg.inner_steps + 1) * cfg.shots * benchmark.horizon
+    else:
+        steps = cfg.meta_batch * cfg.trial_episodes * benchmark.horizon
     count = max(1, -(-LEAST_STEPS // steps))
     runs = [
         jax.jit(repeated(step, count)).lower(state, jr.key(0)).compile()
@@ -84,18 +106,37 @@ def measured(name: str, preset: str, repeats: int, **changed: Any) -> tuple[floa
     return bare_rate, rate, float(np.median(kept[:, 1] / kept[:, 0])), memory / 2**20
 
 
+def inner_steps() -> None:
+    """The memory of ProMP's update against inner steps, with and without rematerialisation."""
+    recipe = importlib.import_module("promp")
+    preset = presets(recipe.Config, recipe.__file__)["navigation"]
+    print("| inner steps | kept, MB | rematerialised, MB |\n|---|---|---|")
+    for steps in INNER_STEPS:
+        row = []
+        for again in (False, True):
+            cfg = dataclasses.replace(preset, inner_steps=steps, rematerialise=again)
+            learner, _, _ = recipe.make(cfg)
+            state = jax.eval_shape(learner.init, jr.key(0))
+            needs = jax.jit(learner.update).lower(state, jr.key(0)).compile().memory_analysis()
+            row.append((needs.temp_size_in_bytes + needs.argument_size_in_bytes) / 2**20)
+        print(f"| {steps} | {row[0]:,.0f} | {row[1]:,.0f} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--scaling", action="store_true")
+    parser.add_argument("--inner-steps", action="store_true")
     options = parser.parse_args()
+    if options.inner_steps:
+        return inner_steps()
     first = "tasks per update" if options.scaling else "recipe, preset"
     print(f"| {first} | bare | training | training / bare | memory, MB |")
     print("|---|---|---|---|---|")
-    cases = [("rl2", "gridworld", {"meta_batch": scale}) for scale in SCALES]
-    for name, preset, changed in cases if options.scaling else [(*case, {}) for case in CASES]:
+    scales = [("rl2", "gridworld", {"meta_batch": scale}) for scale in SCALES]
+    for name, preset, changed in scales if options.scaling else CASES:
         bare_rate, rate, ratio, memory = measured(name, preset, options.repeats, **changed)
-        label = f"{changed['meta_batch']:,}" if changed else f"{name} {preset}"
+        label = f"{changed['meta_batch']:,}" if options.scaling else f"{name} {preset}"
         print(f"| {label} | {bare_rate:,.0f} | {rate:,.0f} | {ratio:.3f} | {memory:,.0f} |",
               flush=True)  # fmt: skip
 

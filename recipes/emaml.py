@@ -5,7 +5,8 @@ Stadie, Yang, Houthooft, Chen, Duan, Wu, Abbeel, Sutskever 2018, https://arxiv.o
     phi = theta':   theta' = theta - alpha grad L_in(theta; D),    D ~ pi_theta
     inner:          L_in = E_D [ -log pi_theta A ]
     objective:      min E_T [ L_clip(theta'; D') - lambda sg[R(D')] E_D log pi_theta ],
-                    D' ~ pi_theta':  both terms of the gradient of E_{D ~ pi_theta} R(theta'(D))
+                    D' ~ pi_theta':  both terms of the gradient of E_{D ~ pi_theta} R(theta'(D)),
+                    the second up to a factor, as E_D is a mean over steps where it has a sum
 
 R(D') is the return after adaptation, standardised over the tasks of an update: where it is high,
 what was done before adapting to it becomes more likely. With lambda = 0 this is MAML.
@@ -20,8 +21,8 @@ import jax.numpy as jnp
 from metablocks.adapters import (
     MetaPolicy,
     adapted,
+    credited,
     log_probs,
-    meta_adam,
     meta_policy,
     over_steps,
     policy_gradient_adapter,
@@ -36,12 +37,13 @@ from metablocks.losses import (
     sampling_credit_loss,
     standardised,
 )
-from metablocks.trees import gradient_steps, mean_and_sum
+from metablocks.outer import OuterConfig, meta_adam
+from metablocks.trees import gradient_steps, mean_and_sum, split_last
 from metablocks.types import Agent, Benchmark, Learner
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(RunConfig, RoundsConfig):
+class Config(RunConfig, RoundsConfig, OuterConfig):
     """The numbers of a preset."""
 
     benchmark: Literal["navigation", "corners", "sparse-corners", "half-circle", "cheetah-dir",
@@ -49,14 +51,6 @@ class Config(RunConfig, RoundsConfig):
     """The tasks, p(T)."""
     credit_coef: float = 1.0
     """Weight lambda of the sampling credit; 0 for MAML."""
-    epochs: int = 5
-    """Steps of Adam on an update's data."""
-    lr: float = 1e-3
-    """Adam's step size for the policy."""
-    alpha_lr: float = 1e-2
-    """Adam's step size for alpha, where it is learned."""
-    epsilon: float = 0.3
-    """The clip of the outer objective."""
 
 
 class State(NamedTuple):
@@ -69,7 +63,9 @@ class State(NamedTuple):
 def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, action_size = catalogue.sizes(benchmark)
-    optimiser = meta_adam(cfg.lr, cfg.alpha_lr)
+    optimiser = meta_adam(cfg, num_updates=cfg.num_updates)
+
+    over_rounds = lambda function: jax.vmap(over_steps(function))
 
     # -- agent: theta' = theta - alpha grad L_in
     adapter = policy_gradient_adapter(
@@ -78,12 +74,14 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
 
     # -- objective: one task's rounds [K + 1, N, T], and what its last is worth
     def meta_losses(theta, rounds, post_return):
-        pre, before, post, after = adapted(adapter, theta, rounds)
-        outer = over_steps(lambda *row: ppo_clip_loss(*row, epsilon=cfg.epsilon))(
-            log_probs(after, post), post.extras["log_prob"], post.extras["advantage"])
-        credit = pre.extras["live"] * jax.vmap(over_steps(
-            lambda log_prob: sampling_credit_loss(log_prob, post_return)))(
-                jax.vmap(log_probs)(before, pre))
+        thetas = adapted(adapter, theta, rounds)                         # theta_0, ..., theta_K
+        made = jax.vmap(log_probs)(thetas, rounds), rounds
+        log_prob, post = credited(made, cfg)
+        outer = over_rounds(lambda *row: ppo_clip_loss(*row, epsilon=cfg.epsilon))(
+            log_prob, post.extras["log_prob"], post.extras["advantage"])
+        (before, pre), _ = split_last(made)
+        credit = over_rounds(lambda live, log_prob: live * sampling_credit_loss(
+            log_prob, post_return))(pre.extras["live"], before)
         return {"outer": outer.mean(), "credit": cfg.credit_coef * credit.mean()}
 
     # -- learner

@@ -19,7 +19,6 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-import optax
 
 from metablocks.adapters import (
     LatentLaw,
@@ -38,13 +37,13 @@ from metablocks.envs import catalogue
 from metablocks.experiment import RunConfig, main, presets
 from metablocks.losses import likelihood_ratio_loss, ppo_clip_loss
 from metablocks.nets import NormalPolicy
-from metablocks.outer import adam_epochs, trust_region
+from metablocks.outer import OuterConfig, adam_epochs, meta_adam, trust_region
 from metablocks.trees import split_last, take
 from metablocks.types import Agent, Benchmark, Learner, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(RunConfig, RoundsConfig):
+class Config(RunConfig, RoundsConfig, OuterConfig):
     """The numbers of a preset."""
 
     benchmark: Literal["half-circle", "navigation", "cheetah-dir", "cheetah-vel"]
@@ -61,14 +60,6 @@ class Config(RunConfig, RoundsConfig):
     """The outer step: one within a trust region, or `epochs` of Adam on the clipped surrogate."""
     radius: float = 0.01
     """Trust region: the largest mean KL of the adapted policies."""
-    epochs: int = 5
-    """PPO: steps of Adam on an update's data."""
-    lr: float = 3e-3
-    """PPO: Adam's step size for the policy and the laws."""
-    alpha_lr: float = 1e-2
-    """PPO: Adam's step size for alpha, where it is learned."""
-    epsilon: float = 0.3
-    """PPO: the clip."""
 
 
 class Theta(NamedTuple):
@@ -141,9 +132,8 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     if cfg.outer == "trust-region":
         outer = trust_region(all_policies, meta_loss, moved, radius=cfg.radius)
     else:
-        outer = adam_epochs(all_policies, meta_loss, epochs=cfg.epochs, optimiser=optax.partition(
-            {"rest": optax.adam(cfg.lr), "alpha": optax.adam(cfg.alpha_lr)},
-            Theta("rest", "rest", "alpha")))
+        outer = adam_epochs(all_policies, meta_loss, epochs=cfg.epochs,
+                            optimiser=meta_adam(cfg, num_updates=cfg.num_updates))
 
     def init(key):
         k_policy, k_laws, k_tasks = jr.split(key, 3)

@@ -3,7 +3,7 @@
 Finn, Abbeel, Levine 2017, https://arxiv.org/abs/1703.03400.
 
     phi = theta':   theta' = theta - alpha grad L_in(theta; D),    D ~ pi_theta
-    inner:          L_in = E_D [ -log pi_theta A ]                                            (4)
+    inner:          L_in = E_D [ -log pi_theta A ]
     objective:      min E_T E_D' [ -pi_theta' / pi_old' A' ],    D' ~ pi_theta',
                     differentiated through the inner step, within a trust region on pi_theta'
 
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from metablocks.adapters import (
     MetaPolicy,
     adapted,
-    meta_adam,
+    credited,
     meta_policy,
     over_steps,
     policies,
@@ -38,12 +38,12 @@ from metablocks.losses import (
     policy_gradient_loss,
     ppo_clip_loss,
 )
-from metablocks.outer import adam_epochs, trust_region
+from metablocks.outer import OuterConfig, adam_epochs, meta_adam, trust_region
 from metablocks.types import Agent, Benchmark, Learner
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(RunConfig, RoundsConfig):
+class Config(RunConfig, RoundsConfig, OuterConfig):
     """The numbers of a preset."""
 
     benchmark: Literal["navigation", "corners", "sparse-corners", "half-circle", "cheetah-dir",
@@ -57,14 +57,6 @@ class Config(RunConfig, RoundsConfig):
     """The outer step: one within a trust region, or `epochs` of Adam on the clipped surrogate."""
     radius: float = 0.01
     """Trust region: the largest mean KL of the adapted policies."""
-    epochs: int = 5
-    """PPO: steps of Adam on an update's data."""
-    lr: float = 1e-3
-    """PPO: Adam's step size for the policy."""
-    alpha_lr: float = 1e-2
-    """PPO: Adam's step size for alpha, where it is learned."""
-    epsilon: float = 0.3
-    """PPO: the clip."""
 
 
 class State(NamedTuple):
@@ -78,7 +70,8 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, action_size = catalogue.sizes(benchmark)
 
-    over_rounds = lambda function: jax.vmap(over_steps(function))
+    over_rounds = lambda function: jax.vmap(jax.vmap(over_steps(function)))
+    credited_rounds = jax.vmap(lambda rounds: credited(rounds, cfg))
 
     # -- agent: theta' = theta - alpha grad L_in
     inner = {
@@ -93,26 +86,26 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     if cfg.outer == "ppo":
         surrogate = lambda *row: ppo_clip_loss(*row, epsilon=cfg.epsilon)
 
-    def post_policies(theta, rounds):                                    # pi_theta'(. | s) on D'
-        rows = jax.vmap(partial(adapted, adapter), (None, 0))(theta, rounds)
-        return jax.vmap(policies)(rows.after, rows.post)
+    def post_policies(theta, rounds):                                  # pi_theta'(. | s) on D'
+        thetas = jax.vmap(partial(adapted, adapter), (None, 0))(theta, rounds)
+        return jax.vmap(lambda *made: jax.vmap(policies)(*credited(made, cfg)))(thetas, rounds)
 
     def meta_loss(theta, pi, rounds):
-        post = jax.tree.map(lambda leaf: leaf[:, -1], rounds)
-        log_prob = over_rounds(lambda pi, action: pi.log_prob(action))(pi, post.action)
-        return over_rounds(surrogate)(
-            log_prob, post.extras["log_prob"], post.extras["advantage"]).mean()
+        post = credited_rounds(rounds)
+        return over_rounds(lambda pi, row: surrogate(
+            pi.log_prob(row.action), row.extras["log_prob"], row.extras["advantage"]))(
+                pi, post).mean()
 
     def moved(old, new, rounds):
         kl = over_rounds(lambda old, new: old.kl(new).sum())(old, new)
-        return jnp.mean(kl, where=rounds.extras["live"][:, -1])
+        return jnp.mean(kl, where=credited_rounds(rounds).extras["live"])
 
     # -- learner
     if cfg.outer == "trust-region":
         outer = trust_region(post_policies, meta_loss, moved, radius=cfg.radius)
     else:
         outer = adam_epochs(post_policies, meta_loss, epochs=cfg.epochs,
-                            optimiser=meta_adam(cfg.lr, cfg.alpha_lr))
+                            optimiser=meta_adam(cfg, num_updates=cfg.num_updates))
 
     def init(key):
         theta = meta_policy(cfg, obs_size, action_size, key)

@@ -7,7 +7,7 @@ Rothfuss, Lee, Clavera, Asfour, Abbeel 2019, https://arxiv.org/abs/1810.06784.
                     which gives each action of D its own credit (the low-variance curvature)
     objective:      min E_T [ L_clip(theta'; D') + eta KL(pi_old || pi_theta; D) ],  D' ~ pi_theta',
                     L_clip = E_D' [ -min(rho' A', clip(rho', 1 +- epsilon) A') ],
-                    rho' = pi_theta' / pi_old'                                            (9, 12)
+                    rho' = pi_theta' / pi_old'                                            (12, 13)
 
 The clip holds the *adapted* policies near where D' was made, the KL the *pre-update* policy near
 where D was made: then both sets of data serve several steps of Adam.
@@ -22,8 +22,7 @@ import jax.numpy as jnp
 from metablocks.adapters import (
     MetaPolicy,
     adapted,
-    log_probs,
-    meta_adam,
+    credited,
     meta_policy,
     over_steps,
     policies,
@@ -34,25 +33,18 @@ from metablocks.collection import RoundsConfig, new_rounds, round_returns
 from metablocks.envs import catalogue
 from metablocks.experiment import RunConfig, main, presets
 from metablocks.losses import adaptive_coef, likelihood_ratio_loss, ppo_clip_loss
-from metablocks.trees import gradient_steps, mean_and_sum
+from metablocks.outer import OuterConfig, meta_adam
+from metablocks.trees import gradient_steps, mean_and_sum, split_last
 from metablocks.types import Agent, Benchmark, Learner
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(RunConfig, RoundsConfig):
+class Config(RunConfig, RoundsConfig, OuterConfig):
     """The numbers of a preset."""
 
     benchmark: Literal["navigation", "corners", "sparse-corners", "half-circle", "cheetah-dir",
                        "cheetah-vel"]  # fmt: skip
     """The tasks, p(T)."""
-    epochs: int = 5
-    """Steps of Adam on an update's data."""
-    lr: float = 1e-3
-    """Adam's step size for the policy."""
-    alpha_lr: float = 1e-2
-    """Adam's step size for alpha, where it is learned."""
-    epsilon: float = 0.3
-    """The clip of the outer objective."""
     kl_coef: float = 5e-4
     """Weight eta of the pre-update KL, at first where it adapts."""
     kl_target: float = 0.0
@@ -70,7 +62,9 @@ class State(NamedTuple):
 def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, action_size = catalogue.sizes(benchmark)
-    optimiser = meta_adam(cfg.lr, cfg.alpha_lr)
+    optimiser = meta_adam(cfg, num_updates=cfg.num_updates)
+
+    over_rounds = lambda function: jax.vmap(over_steps(function))
 
     # -- agent: theta' = theta - alpha grad L_in
     adapter = policy_gradient_adapter(cfg, jax.vmap(likelihood_ratio_loss))
@@ -78,11 +72,15 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
 
     # -- objective: one task's rounds [K + 1, N, T]
     def meta_losses(theta, rounds, kl_coef):
-        pre, before, post, after = adapted(adapter, theta, rounds)
-        outer = over_steps(lambda *row: ppo_clip_loss(*row, epsilon=cfg.epsilon))(
-            log_probs(after, post), post.extras["log_prob"], post.extras["advantage"])
-        kl = pre.extras["live"] * jax.vmap(over_steps(lambda old, new: old.kl(new).sum()))(
-            pre.extras["pi"], jax.vmap(policies)(before, pre))
+        thetas = adapted(adapter, theta, rounds)                         # theta_0, ..., theta_K
+        made = jax.vmap(policies)(thetas, rounds), rounds
+        pi, post = credited(made, cfg)
+        outer = over_rounds(lambda pi, row: ppo_clip_loss(
+            pi.log_prob(row.action), row.extras["log_prob"], row.extras["advantage"],
+            epsilon=cfg.epsilon))(pi, post)
+        (before, pre), _ = split_last(made)
+        kl = over_rounds(lambda pi, row: row.extras["live"] * row.extras["pi"].kl(pi).sum())(
+            before, pre)
         return {"outer": outer.mean(), "kl": kl_coef * kl.mean()}
 
     # -- learner
@@ -101,7 +99,8 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
             loss, optimiser, state.theta, state.opt_state, jnp.arange(cfg.epochs))
         kl_coef, updates, returns = state.kl_coef, state.updates + 1, round_returns(rounds)
         if cfg.kl_target:
-            kl_coef = adaptive_coef(kl_coef, metrics["kl"] / kl_coef, target=cfg.kl_target)
+            _, moved = loss(theta, None)
+            kl_coef = adaptive_coef(kl_coef, moved["kl"] / kl_coef, target=cfg.kl_target)
         metrics |= {"pre": returns[0], "post": returns[-1], "grad_steps": updates * cfg.epochs,
                     "env_steps": updates * rounds.reward.size}
         return State(theta, opt_state, kl_coef, updates), metrics

@@ -80,7 +80,8 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
 
     # -- objective: the return of the trial, through every h_t
     credited = jnp.arange(num_steps) >= cfg.explore_episodes * benchmark.horizon
-    policy = ppo(cfg, lambda theta, trial: theta.unroll(theta.init(), trial.timestep)[1],
+    policy = ppo(cfg, lambda theta, trial: theta.unroll(
+        theta.init(), trial.timestep, trial.extras["live"])[1],
                  num_updates=cfg.num_updates)
 
     # -- learner

@@ -99,7 +99,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, num_actions, discrete = catalogue.interface(benchmark)
     num_steps = cfg.trial_episodes * benchmark.horizon
-    vae_optimiser = optax.adam(optax.linear_schedule(
+    vae_adam = optax.adam(optax.linear_schedule(
         cfg.vae_lr, cfg.vae_lr * cfg.lr_end, cfg.vae_warmup + cfg.num_updates * cfg.vae_steps))
 
     # -- agent: acts on its belief
@@ -124,12 +124,13 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
 
     # -- objective of encoder and decoder: one trial [T]
     def beliefs(theta, trial):                                                   # q_0, ..., q_T
-        return theta.encoder.unroll(jax.vmap(context)(trial.action, trial.next_obs, trial.reward))
+        steps = trial.action, trial.next_obs, trial.reward
+        return theta.encoder.unroll(jax.vmap(context)(*steps), trial.extras["live"])
 
     def elbo_losses(theta, trial, key):
         q = beliefs(theta, trial)
         rows = jax.vmap(lambda row: dataclasses.replace(row, action=as_vector(row.action)))(trial)
-        unlikely = lambda m: jax.vmap(theta.decoder.loss, (0, None))(rows, m).sum()
+        unlikely = lambda m: trial.extras["live"] @ jax.vmap(theta.decoder.loss, (0, None))(rows, m)
         return {"reconstruction": reconstruction_loss(
                     q, unlikely, terms=cfg.elbo_terms or None, key=key),
                 "kl": cfg.kl_coef * kl_chain(q, standard_normal(cfg.z_size)).sum()}
@@ -140,7 +141,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
             trials = draw_trials(kept, num=cfg.vae_batch, key=keys[0])
             return mean_and_sum(jax.vmap(elbo_losses, (None, 0, 0))(theta, trials, keys[1:]))
 
-        return gradient_steps(loss, vae_optimiser, theta, opt_state, jr.split(key, steps))
+        return gradient_steps(loss, vae_adam, theta, opt_state, jr.split(key, steps))
 
     # -- objective of the policy: the return of the trial, given the beliefs
     def heads(theta, trial):
@@ -161,10 +162,10 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
                                   hidden=(cfg.decoder_width,) * 2, key=k_decoder),
             ActorCritic(obs_size + 2 * cfg.z_size, num_actions, discrete=discrete,
                         hidden=(cfg.width,) * cfg.depth, key=k_policy))
-        kept = keep_trials(None, new_trials(collector, benchmark, cfg, theta, k_trials),
-                           capacity=cfg.vae_capacity)
-        theta, opt_state, _ = improve_beliefs(
-            theta, vae_optimiser.init(theta), kept, cfg.vae_warmup, k_vae)
+        trials = new_trials(collector, benchmark, cfg, theta, k_trials)
+        kept = keep_trials(None, trials, capacity=cfg.vae_capacity)
+        opt_state = vae_adam.init(theta)
+        theta, opt_state, _ = improve_beliefs(theta, opt_state, kept, cfg.vae_warmup, k_vae)
         return State(theta, policy.init(theta), opt_state, kept)
 
     def update(state, key):
@@ -175,9 +176,9 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
             state.theta, state.ppo, trials, trials.reward, k_policy)
         theta, opt_state, vae_losses = improve_beliefs(
             theta, state.vae_opt_state, kept, cfg.vae_steps, k_vae)
-        metrics = losses | vae_losses | {"return": trial_return(trials)}
-        metrics["env_steps"] = kept.added.sum() * num_steps
-        metrics["grad_steps"] = learned.opt_state[1][0].count + opt_state[0].count
+        steps = {"env_steps": kept.added.sum() * num_steps,
+                 "grad_steps": learned.opt_state[1][0].count + opt_state[0].count}
+        metrics = losses | vae_losses | steps | {"return": trial_return(trials)}
         return State(theta, learned, opt_state, kept), metrics
 
     return Learner(init, update), agent, benchmark

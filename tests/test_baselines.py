@@ -31,8 +31,8 @@ def test_the_fit_is_least_squares_with_that_ridge():
     _, features = data()
     returns, where = jr.normal(jr.key(1), (6, 9)), jr.bernoulli(jr.key(2), 0.7, (6, 9))
     x, g = np.asarray(features, np.float64)[where], np.asarray(returns, np.float64)[where]
-    ridge = 1e-2 * np.trace(x.T @ x) / 8
-    w = np.linalg.solve(x.T @ x + ridge * np.eye(8), x.T @ g)
+    ridge = np.diag(1e-2 * (x**2).sum(0))  # every feature's own size
+    w = np.linalg.solve(x.T @ x + ridge, x.T @ g)
     values = linear_baseline(features, returns, where, ridge=1e-2)
     np.testing.assert_allclose(values, np.asarray(features) @ w, rtol=1e-3, atol=1e-4)
 
@@ -54,3 +54,13 @@ def test_repeated_features_are_solved_all_the_same():
     features = jax.vmap(linear_features)(obs)
     values = linear_baseline(features, returns, jnp.ones((6, 9), bool))
     np.testing.assert_allclose(values, returns, atol=2e-2)
+
+
+def test_far_away_states_leave_the_time_features_free():
+    """The published baseline's ridge is next to nothing; large features must not make it more."""
+    obs = 5.0 * jr.normal(jr.key(0), (20, 100, 2))
+    features = jax.vmap(linear_features)(obs)
+    t = jnp.arange(100) / 100.0
+    returns = jnp.broadcast_to(30.0 * (1 - t) ** 2, (20, 100))
+    values = linear_baseline(features, returns, jnp.ones((20, 100), bool))
+    np.testing.assert_allclose(values, returns, atol=0.1)

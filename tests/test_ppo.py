@@ -53,6 +53,11 @@ def improved(cfg, theta, made, reward, key=jr.key(9)):  # noqa: B008
     return block.improve(theta, block.init(theta), made, reward, key)
 
 
+def gradient(state):
+    """The first gradient, as Adam's first moment tells it."""
+    return jax.tree.map(lambda moment: moment / 0.1, state.opt_state[1][0].mu)
+
+
 def test_one_step_is_a2c_on_the_return_of_the_trial():
     theta = theta_of(jr.key(0))
     made, reward = trials(theta, jr.key(1)), jr.normal(jr.key(2), (NUM, STEPS))
@@ -65,8 +70,10 @@ def test_one_step_is_a2c_on_the_return_of_the_trial():
         log_probs = jax.nn.log_softmax(theta["logits"])[jnp.arange(STEPS), made.action]
         return jax.vmap(jax.vmap(policy_gradient_loss))(log_probs, standardised(returns)).mean()
 
+    slope = jax.grad(a2c)(theta)
+    chex.assert_trees_all_close(gradient(state), slope, rtol=1e-4, atol=1e-6)
     optimiser = optax.adam(0.1)
-    updates, _ = optimiser.update(jax.grad(a2c)(theta), optimiser.init(theta))
+    updates, _ = optimiser.update(slope, optimiser.init(theta))
     chex.assert_trees_all_close(got, optax.apply_updates(theta, updates), rtol=1e-4)
     assert state.updates == 1
 
@@ -100,22 +107,34 @@ def test_clipping_stops_what_is_far_from_the_policy_that_made_the_trials():
     assert far[0.1] < 0.7 and far[1e6] > 0.95
 
 
-def test_steps_of_no_episode_earn_nothing_and_teach_the_value_only():
+def test_steps_of_no_episode_are_as_if_they_were_not_there():
     theta = theta_of(jr.key(0))
     made, reward = trials(theta, jr.key(1)), jr.normal(jr.key(2), (NUM, STEPS))
     live = jnp.ones((NUM, STEPS), bool).at[:, 1].set(False)
-    made = eqx.tree_at(lambda rows: rows.extras["live"], made, live)
-    cfg = dataclasses.replace(PLAIN, entropy_coef=0.3, value_coef=0.5)
-    got, _, _ = improved(cfg, theta, made, reward)
+    extras = {"live": live, "value": jr.normal(jr.key(3), (NUM, STEPS))}
+    made = eqx.tree_at(lambda rows: rows.extras, made, made.extras | extras)
+    cfg = dataclasses.replace(PLAIN, entropy_coef=0.3, value_coef=0.5, lam=0.7)
+    got, state, _ = improved(cfg, theta, made, reward)
     same, _, _ = improved(cfg, theta, made, reward.at[:, 1].add(7.0))
     chex.assert_trees_all_equal(got, same)
     np.testing.assert_array_equal(got["logits"][1], theta["logits"][1])
-    assert (got["logits"][jnp.array([0, 2])] != theta["logits"][jnp.array([0, 2])]).all()
-    # the value of a step between two episodes is what the next one earns: every target counts
-    targets = jax.vmap(
-        lambda r: discounted_returns(r, jnp.full(STEPS, 0.5), bootstrap=jnp.zeros(()))
-    )(live * reward)
-    assert jnp.sign(got["value"]) == jnp.sign(targets.mean())
+    # the two live steps follow one another: A_0 = delta_0 + gamma lambda delta_2
+    value = made.extras["value"]
+    last = reward[:, 2] - value[:, 2]
+    first = reward[:, 0] + 0.5 * value[:, 2] - value[:, 0] + 0.5 * 0.7 * last
+    targets = jnp.stack([first + value[:, 0], last + value[:, 2]])
+    slope = -0.5 * targets.sum() / (NUM * STEPS)  # of c_V 1/2 (V - G)^2 at V = 0
+    np.testing.assert_allclose(gradient(state)["value"], slope, rtol=1e-4)
+
+
+def test_an_episode_s_end_cuts_no_return():
+    theta = theta_of(jr.key(0))
+    made, reward = trials(theta, jr.key(1)), jr.normal(jr.key(2), (NUM, STEPS))
+    got, _, _ = improved(PLAIN, theta, made, reward)
+    ends = jnp.zeros((NUM, STEPS), bool).at[:, 1].set(True)
+    for name in ("terminated", "truncated"):
+        ended = eqx.tree_at(lambda rows: getattr(rows, name), made, ends)  # noqa: B023
+        chex.assert_trees_all_equal(got, improved(PLAIN, theta, ended, reward)[0])
 
 
 def test_minibatches_are_of_whole_trials():

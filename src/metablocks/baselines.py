@@ -25,18 +25,20 @@ def linear_baseline(
     """The values that a linear fit gives to the very steps that it was fitted on.
 
         V = X w,    w = (X^T X + lambda I)^-1 X^T G,    X, G the rows that `where` names,
-        lambda = ridge * mean_i (X^T X)_ii
+        every column of X over its root mean square, lambda = ridge * the number of rows
 
-    A ridge relative to the features' size keeps repeated features solvable in float32.
+    A ridge relative to every feature's own size keeps repeated features solvable in float32, and
+    leaves small features as free as large ones.
 
     Args:
         features: of N trajectories of one task.
         returns: what is to be expected from every step on.
     """
+    num = where.sum() + 1e-8
     rows = features * where[..., None]
-    gram = jnp.einsum("ntf,ntg->fg", rows, rows)
-    size = jnp.trace(gram) / len(gram) + 1e-8
-    told = jnp.einsum("ntf,nt->f", rows, returns)
-    # jnp.linalg.solve has no batched fast path for positive matrices; these are small
-    weights = jnp.linalg.solve(gram / size + ridge * jnp.eye(len(gram)), told / size)
-    return features @ weights
+    size = jnp.sqrt((rows**2).sum(axis=(0, 1)) / num) + 1e-8
+    rows = rows / size
+    gram = jnp.einsum("ntf,ntg->fg", rows, rows) / num
+    told = jnp.einsum("ntf,nt->f", rows, returns) / num
+    weights = jnp.linalg.solve(gram + ridge * jnp.eye(len(gram)), told)
+    return (features / size) @ weights

@@ -7,7 +7,14 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from metablocks.rollout import episode_return, null_step, rollout
+from metablocks.rollout import (
+    at_start,
+    episode_return,
+    last_live,
+    null_step,
+    one_episode,
+    rollout,
+)
 from metablocks.types import Agent, Benchmark, Key, Phi, Task, Theta, Transition
 
 
@@ -28,20 +35,23 @@ def trial(
         D_k ~ pi_theta(. | phi_k)  (`shots` of `horizon` steps),    phi_{k+1} = f_theta(phi_k, D_k)
 
     A memory that `act` carries goes on from the first shot, so an agent that adapts while it
-    acts has shots = 1. Returns the last phi and the trajectories [episodes, shots, horizon].
+    acts has shots = 1. What follows an episode that ended before its time changes no memory.
+    Returns the last phi and the trajectories [episodes, shots, horizon].
     """
+
+    acting = one_episode(agent)
 
     def episode(carry, key):
         phi, after = carry
         k_roll, k_adapt = jr.split(key)
         phis, trajectories = jax.vmap(
             lambda key, after: rollout(
-                agent, env, theta, phi, task, num_steps=horizon, key=key, after=after
+                acting, env, theta, at_start(phi), task, num_steps=horizon, key=key, after=after
             )
         )(jr.split(k_roll, shots), after)
-        phi = agent.adapt(theta, jax.tree.map(lambda x: x[0], phis), trajectories, k_adapt)
-        last = (trajectories.action[:, -1], trajectories.reward[:, -1])
-        return (phi, last), trajectories
+        phi = agent.adapt(theta, jax.tree.map(lambda x: x[0], phis.phi), trajectories, k_adapt)
+        last = jax.vmap(last_live)(trajectories)
+        return (phi, (last.action, last.reward)), trajectories
 
     nothing = jax.tree.map(lambda x: jnp.stack([x] * shots), null_step(env, task))
     (phi, _), trajectories = jax.lax.scan(episode, (phi, nothing), jr.split(key, episodes))

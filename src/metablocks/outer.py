@@ -1,5 +1,6 @@
 """Outer steps: one within a trust region, or several of an optimiser on the same data."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,6 +14,34 @@ from metablocks.trees import gradient_steps
 from metablocks.types import Theta
 
 Scalar = Float[Array, ""]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OuterConfig:
+    """The numbers of outer steps by Adam on a clipped surrogate."""
+
+    epochs: int = 5
+    """Steps of Adam on an update's data."""
+    lr: float = 1e-3
+    """Adam's step size for the policy."""
+    alpha_lr: float = 1e-2
+    """Adam's step size for alpha, where it is learned."""
+    lr_end: float = 0.1
+    """Share of both that is left at the end, linearly."""
+    epsilon: float = 0.3
+    """The clip of the outer surrogate."""
+
+
+def meta_adam(cfg: OuterConfig, *, num_updates: int) -> optax.GradientTransformation:
+    """Adam on theta, a NamedTuple, with a step size of its own for the field `alpha`."""
+
+    def adam(lr: float) -> optax.GradientTransformation:
+        return optax.adam(optax.linear_schedule(lr, lr * cfg.lr_end, num_updates * cfg.epochs))
+
+    def kinds(theta: Any) -> Any:
+        return type(theta)(*("alpha" if name == "alpha" else "rest" for name in theta._fields))
+
+    return optax.partition({"rest": adam(cfg.lr), "alpha": adam(cfg.alpha_lr)}, kinds)
 
 
 class Outer(NamedTuple):
@@ -150,12 +179,13 @@ def trust_region(
         tried, fall, far, good = jax.lax.while_loop(
             lambda search: ~search[3] & (search[0] < backtracks), shorter, start
         )
-        size = jnp.where(good, longest * shrink ** (tried - 1), 0.0)
+        best = moved(longest * shrink ** (tried - 1))
+        new = jax.tree.map(lambda there, here: jnp.where(good, there, here), best, theta)
         told = {
             "surrogate": jnp.where(good, loss + fall, loss),
             "divergence": jnp.where(good, far, 0.0),
             "step": jnp.where(good, shrink ** (tried - 1), 0.0),
         }
-        return moved(size), TrustRegionState(state.steps + 1), told
+        return new, TrustRegionState(state.steps + 1), told
 
     return Outer(init, improve, 1)

@@ -9,14 +9,20 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from metablocks.losses import generalised_advantages, ppo_clip_loss, standardised, value_loss
+from metablocks.losses import (
+    generalised_advantages,
+    ppo_clip_loss,
+    standardised,
+    value_loss,
+    without_gaps,
+)
 from metablocks.trees import gradient_steps, mean_and_sum, minibatches, take
 from metablocks.types import Key, Theta, Transition
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PPOConfig:
-    """The numbers of PPO. With one epoch of one minibatch its gradient is A2C's."""
+    """The numbers of PPO; with one epoch of one minibatch, A2C with standardised advantages."""
 
     epochs: int = 4
     """Passes over an update's trials."""
@@ -72,10 +78,11 @@ def ppo(
 
         min E_trial E_t [ -min(rho_t A_t, clip(rho_t, 1 +- epsilon) A_t)
                           + c_V 1/2 (V_t - G_t)^2 - c_H H(pi_t) ]
+        A_t: generalised advantages, standardised over an update;  G_t = A_t + V_t before that
 
     The discount is never cut inside a trial, and the trial's last step ends it (V_T = 0). Trials
-    stay whole in the minibatches, so that `heads` may unroll a memory over them. Steps that are of
-    no episode (`live`, where one ended before its time) earn nothing and teach the value only.
+    stay whole in the minibatches, so that `heads` may unroll a memory over them. Steps that are not
+    `live`, of no episode because one ended before its time, are as if they were not there.
 
     Args:
         heads: (theta, trial [T]) -> (the policies pi_t and the values V_t [T] at its steps).
@@ -92,21 +99,22 @@ def ppo(
         cfg.entropy_coef, cfg.entropy_coef * cfg.entropy_end, num_updates
     )
 
-    def advantages(reward: Float[Array, " T"], value: Float[Array, " T"]) -> Float[Array, " T"]:
+    def advantages(reward: Array, value: Array, live: Array) -> Float[Array, " T"]:
         discount = jnp.full_like(reward, cfg.gamma)
-        return generalised_advantages(
-            cfg.reward_scale * reward, discount, value, lam=cfg.lam, bootstrap=jnp.zeros(())
-        )
+        discount, value, lam = without_gaps(live, discount, value, lam=cfg.lam)
+        reward = cfg.reward_scale * live * reward
+        return generalised_advantages(reward, discount, value, lam=lam, bootstrap=jnp.zeros(()))
 
     def step_losses(
         pi: Any, value: Array, row: Transition, advantage: Array, target: Array, c_h: Array
     ) -> dict[str, Array]:
-        log_prob, made = pi.log_prob(row.action), row.extras
+        made = row.extras
+        log_prob = jnp.where(made["live"], pi.log_prob(row.action), made["log_prob"])
         near = {"behaviour_value": made["value"], "epsilon": cfg.epsilon} if cfg.clip_value else {}
         return {
             "policy": made["live"]
             * ppo_clip_loss(log_prob, made["log_prob"], advantage, epsilon=cfg.epsilon),
-            "value": cfg.value_coef * value_loss(value, target, **near),
+            "value": made["live"] * cfg.value_coef * value_loss(value, target, **near),
             "entropy": made["live"] * -c_h * pi.entropy(),
         }
 
@@ -119,7 +127,7 @@ def ppo(
 
     def improve(theta: Theta, state: PPOState, trials: Transition, reward: Array, key: Key):
         value, live = trials.extras["value"], trials.extras["live"]
-        advantage = jax.vmap(advantages)(live * reward, value)
+        advantage = jax.vmap(advantages)(reward, value, live)
         data = trials, standardised(advantage, where=live), advantage + value
         c_h = jnp.asarray(entropy_coef(state.updates))
 

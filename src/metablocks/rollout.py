@@ -1,12 +1,13 @@
 """The only environment loop in the package."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Shaped
 
+from metablocks.trees import take, where
 from metablocks.types import Agent, Key, Phi, Task, Theta, TimeStep, Transition
 
 GYMNAX_INFO = ("terminated", "truncated", "final_observation", "discount")
@@ -68,6 +69,40 @@ def null_step(env: Any, task: Task) -> tuple[Shaped[Array, "*action"], Float[Arr
     """The previous action and reward of a step that has none: zeros."""
     action = jax.eval_shape(env.action_space(task).sample, jr.key(0))
     return jnp.zeros(action.shape, action.dtype), jnp.zeros(())
+
+
+class OneEpisode(NamedTuple):
+    """phi of `one_episode`."""
+
+    phi: Phi
+    begun: Bool[Array, ""]
+    over: Bool[Array, ""]
+
+
+def one_episode(agent: Agent) -> Agent:
+    """The agent whose phi stays as it is when the rollout's first episode ends.
+
+    What follows an episode that ended before its time is of no episode: nothing is remembered of
+    it, as nothing is earned in it.
+    """
+
+    def act(theta: Theta, phi: OneEpisode, timestep: TimeStep, key: Key):
+        over = phi.over | (phi.begun & timestep.first)
+        action, extras, new = agent.act(theta, phi.phi, timestep, key)
+        kept = where(over, phi.phi, new)
+        return action, extras, OneEpisode(kept, jnp.array(True), over)
+
+    return agent._replace(act=act)
+
+
+def at_start(phi: Phi) -> OneEpisode:
+    """phi before the rollout's first step."""
+    return OneEpisode(phi, jnp.array(False), jnp.array(False))
+
+
+def last_live(trajectory: Transition) -> Transition:
+    """The step that ends the trajectory's first episode."""
+    return take(trajectory, live(trajectory).sum() - 1)
 
 
 def live(trajectory: Transition) -> Bool[Array, " T"]:

@@ -1,5 +1,7 @@
 """Policy-gradient adaptation: what a step is, whose steps count, and what a latent learns from."""
 
+import dataclasses
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,9 +13,11 @@ from metablocks.adapters import (
     AdaptationConfig,
     LatentLaw,
     adapted,
+    credited,
     gradient_adapter,
     latent_agent,
     latent_loss,
+    log_probs,
     meta_policy,
     policy_gradient_adapter,
     policy_gradient_agent,
@@ -46,17 +50,18 @@ def test_the_rounds_were_made_by_the_policies_that_the_steps_lead_to(made):
     """Collection and the outer loss walk the same steps: the recorded densities are theirs."""
     adapter, theta, rounds = made
     one = take(rounds, jnp.array(0))
-    told = adapted(adapter, theta, one)
-    for k in range(2):
-        policy, rows = take(told.before, jnp.array(k)), take(told.pre, jnp.array(k))
-        pi = jax.vmap(jax.vmap(policy))(rows.timestep.obs)
-        log_prob = jax.vmap(jax.vmap(lambda pi, a: pi.log_prob(a)))(pi, rows.action)
-        np.testing.assert_allclose(log_prob, rows.extras["log_prob"], rtol=1e-3, atol=1e-4)
-    pi = jax.vmap(jax.vmap(told.after))(told.post.timestep.obs)
-    log_prob = jax.vmap(jax.vmap(lambda pi, a: pi.log_prob(a)))(pi, told.post.action)
-    np.testing.assert_allclose(log_prob, told.post.extras["log_prob"], rtol=1e-3, atol=1e-4)
-    moved = jax.tree.leaves(jax.tree.map(lambda a, b: jnp.abs(a - b).max(), told.after, theta[0]))
-    assert max(moved) > 1e-3
+    thetas = adapted(adapter, theta, one)
+    told = jax.vmap(log_probs)(thetas, one)
+    np.testing.assert_allclose(told, one.extras["log_prob"], rtol=1e-3, atol=1e-4)
+    moved = jax.tree.map(lambda leaf: jnp.abs(leaf[2] - leaf[0]).max(), thetas)
+    assert max(jax.tree.leaves(moved)) > 1e-3
+
+
+def test_an_outer_loss_is_of_the_last_round_or_of_every_one_after_a_step(made):
+    rows = {"k": jnp.arange(3)}
+    np.testing.assert_array_equal(credited(rows, CFG)["k"], [2])
+    every = dataclasses.replace(CFG, outer_rounds="every")
+    np.testing.assert_array_equal(credited(rows, every)["k"], [1, 2])
 
 
 def test_a_step_is_alpha_times_the_policy_gradient_of_all_steps(made):
@@ -72,8 +77,7 @@ def test_a_step_is_alpha_times_the_policy_gradient_of_all_steps(made):
         return total / 18
 
     slope = jax.grad(objective)(theta.policy)
-    told = adapted(adapter, theta, take(rounds, jnp.array(0)))
-    first = take(told.before, jnp.array(1))
+    first = take(adapted(adapter, theta, take(rounds, jnp.array(0))), jnp.array(1))
     want = jax.tree.map(lambda p, g: p + 0.2 * g, theta.policy, slope)
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)

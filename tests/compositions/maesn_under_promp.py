@@ -20,7 +20,6 @@ from metablocks.adapters import (
     gradient_adapter,
     latent_agent,
     latent_loss,
-    meta_adam,
     over_steps,
     standard_latent,
     unadapted,
@@ -31,20 +30,19 @@ from metablocks.envs.catalogue import sizes
 from metablocks.envs.point_goal import half_circle
 from metablocks.losses import ppo_clip_loss
 from metablocks.nets import NormalPolicy
+from metablocks.outer import OuterConfig, meta_adam
 from metablocks.trees import gradient_steps, mean_and_sum, split_last
 from metablocks.types import Agent, Benchmark, Learner
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(RoundsConfig):
+class Config(RoundsConfig, OuterConfig):
     num_updates: int = 150
     z_size: int = 2
     inner_steps: int = 2
     inner_lr: float = 0.5
     step_sizes: str = "meta-sgd"
     lr: float = 3e-3
-    epochs: int = 5
-    epsilon: float = 0.3
     kl_coef: float = 5e-4
 
 
@@ -57,7 +55,7 @@ class State(NamedTuple):
 def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     benchmark = half_circle()
     obs_size, action_size = sizes(benchmark)
-    standard, optimiser = standard_latent(cfg.z_size), meta_adam(cfg.lr, 1e-2)
+    standard, optimiser = standard_latent(cfg.z_size), meta_adam(cfg, num_updates=cfg.num_updates)
 
     def policy(theta, obs, z):
         return theta.policy(obs, z / (jnp.linalg.norm(z) + 1e-6))
@@ -94,7 +92,14 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
 
     def init(key):
         hidden = (cfg.width, cfg.width)
-        net = NormalPolicy(obs_size, action_size, z_size=cfg.z_size, hidden=hidden, key=key)
+        net = NormalPolicy(
+            obs_size,
+            action_size,
+            z_size=cfg.z_size,
+            hidden=hidden,
+            log_scale=cfg.log_scale,
+            key=key,
+        )
         theta = MetaPolicy(net, cfg.sizes.init(standard))
         return State(theta, optimiser.init(theta), jnp.int32(0))
 

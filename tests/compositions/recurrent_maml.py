@@ -52,7 +52,14 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     obs_size, action_size = sizes(benchmark)
 
     def policies(net, rows):
-        return jax.vmap(lambda steps: net.unroll(net.init(), steps)[1][0])(rows.timestep)
+        def episode(steps):  # the same resets as in `act`
+            def step(memory, now):
+                memory, (pi, _) = net.step(where(now.first, net.init(), memory), now)
+                return memory, pi
+
+            return jax.lax.scan(step, net.init(), steps)[1]
+
+        return jax.vmap(episode)(rows.timestep)
 
     def log_probs(pi, rows):
         return over_steps(lambda pi, action: pi.log_prob(action))(pi, rows.action)

@@ -72,6 +72,44 @@ def test_the_elbo_teaches_the_belief_and_rewards_teach_the_rest(name):
     assert metrics["env_steps"] == (tasks + 2) * cfg.trial_episodes * benchmark.horizon
 
 
+BY_GRADIENT = ("cavia", "maesn_under_promp", "recurrent_maml")
+
+
+@pytest.mark.parametrize("name", BY_GRADIENT)
+def test_a_gradient_s_update_moves_theta_through_its_inner_steps(name):
+    module = load(name)
+    small = {"meta_batch": 2, "shots": 3, "width": 4, "epochs": 2}
+    cfg = module.Config(**small | ({"horizon": 6} if name == "recurrent_maml" else {}))
+    learner, _, benchmark = module.make(cfg)
+    before = jax.jit(learner.init)(jr.key(0))
+    after, metrics = jax.jit(learner.update)(before, jr.key(1))
+    assert all_finite((after, metrics))
+    moved = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), before.theta, after.theta)
+    taught = jax.tree.leaves(moved.policy if name == "maesn_under_promp" else moved)
+    idle = 2 if name == "recurrent_maml" else 0  # the value's weight and bias
+    assert sum(not one for one in taught) == idle
+    assert metrics["env_steps"] == 2 * 3 * (cfg.inner_steps + 1) * benchmark.horizon
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BY_GRADIENT)
+def test_its_adaptation_is_worth_much_on_its_point_benchmark(name):
+    """Returns after a round or two are far above those before any."""
+    module = load(name)
+    cfg = module.Config()
+    learner, agent, benchmark = module.make(cfg)
+    keys = jr.split(jr.key(1), cfg.num_updates)
+    train = jax.jit(lambda state: jax.lax.scan(learner.update, state, keys)[0])
+    theta = train(jax.jit(learner.init)(jr.key(0))).theta
+    tasks = benchmark.test(jr.key(2), 100)
+    returns, _ = adaptation_curve(
+        agent, benchmark, theta, tasks, episodes=3, key=jr.key(3), shots=20
+    )
+    before, _, after = returns.mean(axis=0)
+    gain = {"cavia": 20.0, "maesn_under_promp": 3.0, "recurrent_maml": 5.0}[name]
+    assert after > before + gain
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MORE)
 def test_it_learns_the_dense_point_robot(name):

@@ -8,8 +8,10 @@ import numpy as np
 from metablocks import laws
 from metablocks.encoders import RecurrentEncoder
 from metablocks.envs.gridworld import gridworld
+from metablocks.envs.gymnax_tasks import cartpole
 from metablocks.evaluate import trial
 from metablocks.exploration import belief_agent
+from metablocks.rollout import live
 from metablocks.trees import take
 
 EPISODES, HORIZON = 3, 4
@@ -38,6 +40,33 @@ def test_acting_equals_unrolling_across_episode_ends():
     q = THETA.unroll(jax.vmap(row)(rows.action, rows.next_obs, rows.reward))
     np.testing.assert_allclose(rows.extras["mean"], q.mean[:-1], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(rows.extras["scale"], q.scale[:-1], rtol=1e-4, atol=1e-6)
+
+
+def test_acting_equals_unrolling_where_episodes_end_before_their_time():
+    """What follows an early end is of no episode: neither sees it."""
+    benchmark = cartpole(horizon=30)
+    net = RecurrentEncoder(2 + 4 + 1, 2, hidden=(4,), learned_prior=True, key=jr.key(0))
+    agent = belief_agent(
+        lambda theta: theta,
+        lambda action, obs, reward: jnp.append(jnp.append(jax.nn.one_hot(action, 2), obs), reward),
+        lambda theta, q, now, key: (jr.randint(key, (), 0, 2), {"mean": q.mean}),
+    )
+    task = take(benchmark.test(jr.key(0), 1), jnp.array(0))
+    phi, made = trial(
+        agent, benchmark.env, net, agent.prior(net, jr.key(1)), task,
+        episodes=3, horizon=30, key=jr.key(2),
+    )  # fmt: skip
+    rows = jax.tree.map(lambda leaf: leaf.reshape(90, *leaf.shape[3:]), made)
+    alive = jax.vmap(live)(jax.tree.map(lambda leaf: leaf[:, 0], made)).reshape(90)
+    assert 20 < alive.sum() < 90
+    contexts = jnp.concatenate(
+        [jax.nn.one_hot(rows.action, 2), rows.next_obs, rows.reward[:, None]], axis=1
+    )
+    q = net.unroll(contexts, alive)
+    np.testing.assert_allclose(rows.extras["mean"][alive], q.mean[:-1][alive], rtol=1e-3, atol=1e-5)
+    short = net.unroll(contexts[alive])  # as if the rest had not been
+    np.testing.assert_allclose(q.mean[-1], short.mean[-1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(net.posterior(phi.memory).mean, q.mean[-1], rtol=1e-3, atol=1e-5)
 
 
 def test_a_learned_prior_is_the_belief_of_no_data():

@@ -1,6 +1,7 @@
 """Unrolling equals stepping; the memory goes through episode ends; the GRU is the GRU."""
 
 import chex
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -22,6 +23,7 @@ def timesteps(key, discrete):
 
 def test_the_gru_is_its_equation():
     gru = GRU(2, 3, key=jr.key(0))
+    gru = eqx.tree_at(lambda net: net.bias_n, gru, jnp.array([0.4, -0.7, 0.2]))
     h, x = jnp.array([0.1, -0.5, 0.9]), jnp.array([1.0, -2.0])
     w, b, u = np.asarray(gru.inputs.weight), np.asarray(gru.inputs.bias), np.asarray(gru.memory)
 
@@ -61,10 +63,19 @@ def test_unrolling_equals_stepping(discrete, layers):
     for t in range(T):
         h, (pi, value) = net.step(h, jax.tree.map(lambda leaf, t=t: leaf[t], steps))
         np.testing.assert_allclose(value, values[t], rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(
-            pi.mode(), jax.tree.map(lambda leaf, t=t: leaf[t], pis).mode(), rtol=1e-5, atol=1e-6
-        )
+        there = jax.tree.map(lambda leaf, t=t: leaf[t], pis)
+        chex.assert_trees_all_close(pi, there, rtol=1e-5, atol=1e-6)
     chex.assert_trees_all_close(h, last, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layers", [DEEP, FAST])
+def test_masked_steps_are_as_if_they_were_not_there(layers):
+    net = RecurrentActorCritic(2, 3, discrete=True, width=4, **layers, key=jr.key(0))
+    steps, mask = timesteps(jr.key(1), True), jnp.array([True, False, True, True, False])
+    last, (pis, _) = net.unroll(net.init(), steps, mask)
+    short, (want, _) = net.unroll(net.init(), jax.tree.map(lambda leaf: leaf[mask], steps))
+    chex.assert_trees_all_close(last, short, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(pis.logits[mask], want.logits, rtol=1e-4, atol=1e-6)
 
 
 def test_phi_is_one_relu_layer_before_the_memory():

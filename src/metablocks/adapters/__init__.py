@@ -14,10 +14,9 @@ from metablocks.adapters.latent import latent_loss as latent_loss
 from metablocks.adapters.latent import standard_latent as standard_latent
 from metablocks.adapters.policy_gradient import AdaptationConfig as AdaptationConfig
 from metablocks.adapters.policy_gradient import MetaPolicy as MetaPolicy
-from metablocks.adapters.policy_gradient import Rounds as Rounds
 from metablocks.adapters.policy_gradient import adapted as adapted
+from metablocks.adapters.policy_gradient import credited as credited
 from metablocks.adapters.policy_gradient import log_probs as log_probs
-from metablocks.adapters.policy_gradient import meta_adam as meta_adam
 from metablocks.adapters.policy_gradient import meta_policy as meta_policy
 from metablocks.adapters.policy_gradient import over_steps as over_steps
 from metablocks.adapters.policy_gradient import policies as policies

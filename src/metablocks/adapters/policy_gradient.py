@@ -2,13 +2,12 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from metablocks.adapters.gradient import (
     GradientAdapter,
@@ -39,6 +38,8 @@ class AdaptationConfig:
     """Share of alpha in steps beyond `inner_steps`, at meta-test."""
     first_order: bool = False
     """Whether inner gradients are taken as they are, not differentiated."""
+    outer_rounds: Literal["last", "every"] = "last"
+    """What the outer loss is of: the round after the last inner step, or after every one."""
     rematerialise: bool = False
     """Whether inner steps are computed again for the outer gradient instead of kept."""
     gamma: float = 0.99
@@ -70,13 +71,6 @@ def meta_policy(cfg: AdaptationConfig, obs_size: int, action_size: int, key: Key
     hidden = (cfg.width, cfg.width)
     policy = NormalPolicy(obs_size, action_size, hidden=hidden, log_scale=cfg.log_scale, key=key)
     return MetaPolicy(policy, cfg.sizes.init(policy))
-
-
-def meta_adam(lr: float, alpha_lr: float) -> optax.GradientTransformation:
-    """Adam, with one step size for the policy and another for alpha."""
-    return optax.partition(
-        {"policy": optax.adam(lr), "alpha": optax.adam(alpha_lr)}, MetaPolicy("policy", "alpha")
-    )
 
 
 def with_advantages(round_: Transition, cfg: AdaptationConfig) -> Transition:
@@ -156,21 +150,17 @@ def policy_gradient_agent(cfg: AdaptationConfig, adapter: GradientAdapter) -> Ag
     )
 
 
-class Rounds(NamedTuple):
-    """One task's data beside the policies that adaptation makes of it."""
+def adapted(adapter: GradientAdapter, theta: MetaPolicy, rounds: Transition) -> Any:
+    """The policies theta_0, ..., theta_K that a task's rounds [K + 1, N, T] were made by.
 
-    pre: Transition
-    """What the inner steps were made of, [K, N, T]."""
-    before: Any
-    """The policies before each of them, [K]."""
-    post: Transition
-    """What came after the last, [N, T]."""
-    after: Any
-    """The policy after it."""
-
-
-def adapted(adapter: GradientAdapter, theta: MetaPolicy, rounds: Transition) -> Rounds:
-    """The inner steps on a task's rounds [K + 1, N, T], for an outer loss to differentiate."""
-    pre, post = split_last(rounds)
+    As functions of theta: what an outer loss differentiates.
+    """
+    pre, _ = split_last(rounds)
     before, last = adapter.unroll(theta, unadapted(theta.policy), pre)
-    return Rounds(pre, before.params, post, last.params)
+    return jax.tree.map(lambda b, end: jnp.concatenate([b, end[None]]), before.params, last.params)
+
+
+def credited(tree: PyTree, cfg: AdaptationConfig) -> PyTree:
+    """What the outer loss is of: the last of K + 1 rows, or all but the first."""
+    first = 1 if cfg.outer_rounds == "every" else -1
+    return jax.tree.map(lambda leaf: leaf[first:], tree)

@@ -62,8 +62,8 @@ def trial_return(made: Transition) -> Float[Array, ""]:
 
 
 def keep_trials(kept: Replay | None, made: Transition, *, capacity: int) -> Replay:
-    """The latest `capacity` trials, whatever task they are of and without their extras."""
-    made = eqx.tree_at(lambda rows: rows.extras, made, {})
+    """The latest `capacity` trials, whatever task they are of; of their extras only `live`."""
+    made = eqx.tree_at(lambda rows: rows.extras, made, {"live": made.extras["live"]})
     if kept is None:
         one = jax.tree.map(lambda leaf: leaf[0], made)
         kept = replay.init(one, num_tasks=1, capacity=capacity)

@@ -56,10 +56,15 @@ class RecurrentEncoder(eqx.Module):
         context = jnp.where(mask[:, None], context, 0.0)
         return self.gru.unroll(memory, self._embedded(context), mask)[0]
 
-    def unroll(self, context: Float[Array, "T c"]) -> DiagNormal:
-        """Every belief on the way, q_0 of no data to q_T of all: a batch of T + 1 laws."""
+    def unroll(
+        self, context: Float[Array, "T c"], mask: Bool[Array, " T"] | None = None
+    ) -> DiagNormal:
+        """Every belief on the way, q_0 of no data to q_T of all: a batch of T + 1 laws.
+
+        A masked row changes no belief.
+        """
         first = self.init()
-        _, memories = self.gru.unroll(first, self._embedded(context))
+        _, memories = self.gru.unroll(first, self._embedded(context), mask)
         return jax.vmap(self.posterior)(jnp.concatenate([first[None], memories]))
 
     def posterior(self, memory: Float[Array, " h"]) -> DiagNormal:

@@ -24,9 +24,10 @@ def corners(*, sparse: bool = False, horizon: int = 100, radius: float = 0.5) ->
         r = -d,    or sparse:  r = d(x) - d(x')  where |x'|_1 >= radius and no corner is nearer
         x' = x + 0.2 a,    x_0 ~ U[-0.2, 0.2]^2
 
-    The four tasks are the training and the test tasks (Rothfuss et al. 2019,
-    https://arxiv.org/abs/1810.06784, section 6.2, and its released code). The sparse world's best
-    agent is not known: leaving the corner by another's region and coming back pays again.
+    Actions lie in [-1, 1]^2; the released code maps [-10, 10]^2 to the same steps. The four tasks
+    are the training and the test tasks (Rothfuss et al. 2019, https://arxiv.org/abs/1810.06784,
+    section 7.3, and its released code). The sparse world's best agent is not known: leaving the
+    corner by another's region and coming back pays again.
     """
     positive("horizon", horizon)
     positive("radius", radius)
@@ -35,7 +36,7 @@ def corners(*, sparse: bool = False, horizon: int = 100, radius: float = 0.5) ->
     def closer(before: Point, after: Point, goal: Point) -> Array:
         distance = jnp.linalg.norm(after - goal)
         nearest = jnp.linalg.norm(after - jnp.asarray(goals, jnp.float32), axis=-1).min()
-        pays = (jnp.abs(after).sum() >= radius) & (distance <= nearest)
+        pays = (jnp.abs(after).sum() >= radius) & (distance <= nearest + 1e-6)
         return jnp.where(pays, jnp.linalg.norm(before - goal) - distance, 0.0)
 
     env = PointGoalEnv(

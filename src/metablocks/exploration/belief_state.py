@@ -32,8 +32,9 @@ def belief_agent(
 
         q_t = q(m | c_1, ..., c_t),  c_t = (a_{t-1}, s_t, r_{t-1}),    a_t ~ pi_theta(. | s_t, q_t)
 
-    An episode's last step is folded in by `adapt`, which sees where it led; `act` would see the
-    start of the next episode instead. Zintgraf et al. 2020, https://arxiv.org/abs/1910.08348.
+    The last step of a round's first episode is folded in by `adapt`, which sees where it led;
+    `act` would see the start of the next one instead. Zintgraf et al. 2020,
+    https://arxiv.org/abs/1910.08348.
 
     Args:
         encoder: theta -> an encoder with `init() -> memory`, `update(memory, context [N, c], mask)`
@@ -58,7 +59,9 @@ def belief_agent(
         return action, extras, BeliefState(memory, jnp.array(True))
 
     def adapt(theta: Theta, phi: BeliefState, trajectories: Any, key: Key) -> BeliefState:
-        last = jax.tree.map(lambda leaf: leaf[0, -1], trajectories)
+        ended = trajectories.terminated[0] | trajectories.truncated[0]
+        end = jnp.where(ended.any(), jnp.argmax(ended), ended.shape[0] - 1)
+        last = jax.tree.map(lambda leaf: leaf[0, end], trajectories)
         c = row(last.action, last.next_obs, last.reward)
         return BeliefState(fold(theta, phi.memory, c), jnp.array(False))
 

@@ -11,6 +11,7 @@ from metablocks.losses.policy_gradient import value_loss as value_loss
 from metablocks.losses.returns import discounted_returns as discounted_returns
 from metablocks.losses.returns import discounts as discounts
 from metablocks.losses.returns import generalised_advantages as generalised_advantages
+from metablocks.losses.returns import without_gaps as without_gaps
 from metablocks.losses.soft_actor_critic import critic_loss as critic_loss
 from metablocks.losses.soft_actor_critic import policy_loss as policy_loss
 from metablocks.losses.soft_actor_critic import sac_losses as sac_losses

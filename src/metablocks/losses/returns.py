@@ -35,7 +35,7 @@ def generalised_advantages(
     discount_t: Float[Array, " T"],
     v_tm1: Float[Array, " T"],
     *,
-    lam: float,
+    lam: float | Float[Array, " T"],
     bootstrap: Float[Array, ""],
 ) -> Float[Array, " T"]:
     """Exponentially weighted sums of the temporal-difference errors.
@@ -56,3 +56,25 @@ def generalised_advantages(
     v_t = jnp.append(v_tm1[1:], bootstrap)
     delta = r_t + discount_t * v_t - v_tm1
     return discounted_returns(delta, lam * discount_t, bootstrap=jnp.zeros_like(bootstrap))
+
+
+def without_gaps(
+    live: Bool[Array, " T"],
+    discount_t: Float[Array, " T"],
+    v_tm1: Float[Array, " T"],
+    *,
+    lam: float,
+) -> tuple[Float[Array, " T"], Float[Array, " T"], Float[Array, " T"]]:
+    """(discount, V, lambda) with which steps that are not live do not count in the time of a trial.
+
+    There discount = lambda = 1 and V is the next live step's, 0 at the end: the advantages of the
+    live steps are those of the trial with the others cut out.
+    """
+
+    def backwards(after: Array, step: tuple[Array, Array]):
+        alive, value = step
+        value = jnp.where(alive, value, after)
+        return value, value
+
+    _, value = jax.lax.scan(backwards, jnp.zeros(()), (live, v_tm1), reverse=True)
+    return jnp.where(live, discount_t, 1.0), value, jnp.where(live, lam, 1.0)

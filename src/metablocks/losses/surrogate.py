@@ -35,7 +35,7 @@ def lvc_loss(log_prob: Scalar, advantage: Scalar) -> Scalar:
 
         -pi(a|s) / sg[pi(a|s)] A
 
-    Rothfuss et al. 2019, equation (10), https://arxiv.org/abs/1810.06784.
+    Rothfuss et al. 2019, equation (9), https://arxiv.org/abs/1810.06784.
     """
     return likelihood_ratio_loss(log_prob, log_prob, advantage)
 

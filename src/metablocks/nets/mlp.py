@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
@@ -46,3 +47,15 @@ class MLP(eqx.Module):
         for layer in self.layers[:-1]:
             x = self.activation(layer(x))
         return self.layers[-1](x)
+
+
+def glorot(mlp: MLP, *, key: Key) -> MLP:
+    """The same network with weights U[-b, b], b^2 = 6 / (fan in + fan out), and no biases.
+
+    Glorot and Bengio 2010, https://proceedings.mlr.press/v9/glorot10a.html.
+    """
+    draw, keys = jax.nn.initializers.glorot_uniform(), jr.split(key, len(mlp.layers))
+    weights = [draw(k, layer.weight.shape) for k, layer in zip(keys, mlp.layers, strict=True)]
+    mlp = eqx.tree_at(lambda net: [layer.weight for layer in net.layers], mlp, weights)
+    biases = lambda net: [layer.bias for layer in net.layers]
+    return eqx.tree_at(biases, mlp, replace_fn=jnp.zeros_like)

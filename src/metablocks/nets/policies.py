@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from metablocks.dists import DiagNormal, TanhNormal
-from metablocks.nets.mlp import MLP
+from metablocks.nets.mlp import MLP, glorot
 from metablocks.types import Key
 
 LOG_SCALE_MIN, LOG_SCALE_MAX = -20.0, 2.0
@@ -37,7 +37,8 @@ class TanhNormalPolicy(eqx.Module):
 class NormalPolicy(eqx.Module):
     """pi(a | s, z) = N(mu(s, z), sigma^2), with a sigma of its own for every axis, at least 1e-6.
 
-    The policy of policy-gradient meta-learning (Finn et al. 2017, Rothfuss et al. 2019).
+    The policy of policy-gradient meta-learning (Finn et al. 2017, Rothfuss et al. 2019). At first
+    its mean is zero at the origin: a policy that drifts has no data near where it starts.
 
     Args:
         obs_size: length of the observation s.
@@ -60,7 +61,8 @@ class NormalPolicy(eqx.Module):
         log_scale: float = 0.0,
         key: Key,
     ):
-        self.mlp = MLP(obs_size + z_size, action_size, hidden, activation=jnp.tanh, key=key)
+        mlp = MLP(obs_size + z_size, action_size, hidden, activation=jnp.tanh, key=key)
+        self.mlp = glorot(mlp, key=key)
         self.log_scale = jnp.full(action_size, log_scale)
 
     def __call__(

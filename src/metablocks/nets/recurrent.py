@@ -152,17 +152,23 @@ class RecurrentActorCritic(eqx.Module):
         return Memory(h, obs, fast), self._heads(h, obs, known)
 
     def unroll(
-        self, memory: Memory, timesteps: TimeStep
+        self, memory: Memory, timesteps: TimeStep, mask: Bool[Array, " T"] | None = None
     ) -> tuple[Memory, tuple[Any, Float[Array, " T"]]]:
-        """The same over steps [T]: the last memory, and (pi, V) at every step."""
+        """The same over steps [T]: the last memory, and (pi, V) at every step.
+
+        A masked step changes no memory, and (pi, V) at it are of no use.
+        """
         obs, fast = timesteps.obs, memory.associations
-        known = jnp.zeros((len(obs), 0))
-        before = jnp.concatenate([memory.obs[None], obs[:-1]])
+        known, seen = jnp.zeros((len(obs), 0)), jnp.concatenate([memory.obs[None], obs])
+        mask = jnp.ones(len(obs), bool) if mask is None else mask
+        latest = jax.lax.cummax(jnp.where(mask, 1 + jnp.arange(len(obs)), 0))
+        before = seen[jnp.append(0, latest[:-1])]  # the last observation that was not masked
         xs = jax.vmap(self._features)(before, timesteps)
-        h, hs = self.gru.unroll(memory.h, jax.vmap(self._embedded)(xs))
+        h, hs = self.gru.unroll(memory.h, jax.vmap(self._embedded)(xs), mask)
         if self.associations is not None:
-            fast, known = self.associations.unroll(fast, before, obs, xs)
-        return Memory(h, obs[-1], fast), jax.vmap(self._heads)(hs, obs, known)
+            written = jnp.where(mask[:, None], before, 0.0)
+            fast, known = self.associations.unroll(fast, written, obs, xs)
+        return Memory(h, seen[latest[-1]], fast), jax.vmap(self._heads)(hs, obs, known)
 
     def _features(self, before: Array, timestep: TimeStep) -> Float[Array, " features"]:
         x = step_features(timestep, self.num_actions, discrete=self.discrete)
