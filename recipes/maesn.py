@@ -151,6 +151,8 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
         tasks, phi = take((state.tasks, jax.vmap(held)(state.theta.laws)), index)
         rounds = rounds_of(agent, benchmark, cfg, state.theta, phi, tasks, k_rounds)
         theta, learned, metrics = outer.improve(state.theta, state.outer, (rounds, index))
+        met = lambda old, new: old.at[index].set(new[index])       # momentum moves no other task's
+        theta = theta._replace(laws=jax.tree.map(met, state.theta.laws, theta.laws))
         updates, returns = state.updates + 1, round_returns(rounds)
         metrics |= {"pre": returns[0], "post": returns[-1], "grad_steps": updates * outer.steps,
                     "env_steps": updates * rounds.reward.size,

@@ -3,7 +3,7 @@
 Duan, Schulman, Chen, Bartlett, Sutskever, Abbeel 2016, https://arxiv.org/abs/1611.02779.
 E-RL2: Stadie et al. 2018, https://arxiv.org/abs/1803.01118.
 
-    phi = h:     h_t = GRU(h_{t-1}, phi(s_t, a_{t-1}, r_{t-1}, first_t)),    a_t ~ pi_theta(. | h_t)
+    phi = h:     h_t = GRU(h_{t-1}, s_t, a_{t-1}, r_{t-1}, first_t),    a_t ~ pi_theta(. | h_t)
     objective:   max E_T E_trial [ sum_t gamma^t r_t ],    t from the trial's first to its last step
     by PPO:      min E_T E_t [ -min(rho_t A_t, clip(rho_t, 1 +- epsilon) A_t)
                                + c_V 1/2 (V(h_t) - G_t)^2 - c_H H(pi(. | h_t)) ]
@@ -16,12 +16,13 @@ out in one episode earns the reward of the next. That is all there is to explori
 import dataclasses
 from typing import Literal, NamedTuple
 
-import jax.numpy as jnp
+import jax
 import jax.random as jr
 
 from metablocks.collection import OnPolicyConfig, new_trials, trial_return
 from metablocks.envs import catalogue
 from metablocks.experiment import RunConfig, main, presets
+from metablocks.losses import credited_rewards
 from metablocks.nets import RecurrentActorCritic
 from metablocks.ppo import PPOState, ppo
 from metablocks.types import Agent, Benchmark, Learner
@@ -43,11 +44,11 @@ class Config(RunConfig, OnPolicyConfig):
     width: int = 64
     """Units of the memory h."""
     embed: int = 0
-    """Units of phi, one relu layer; 0 for none."""
+    """Units of a relu layer before the memory; 0 for none."""
     reader: int = 0
     """Units of a layer between (h_t, s_t) and the heads; 0 for none."""
     transitions: bool = False
-    """Whether phi sees s_{t-1} too."""
+    """Whether the memory sees s_{t-1} too."""
     associative: int = 0
     """Size of a memory of transitions by their states, beside h; 0 for none."""
 
@@ -64,7 +65,6 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
                          f"got {cfg.explore_episodes}: no reward would be left to learn from")
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, num_actions, discrete = catalogue.interface(benchmark)
-    num_steps = cfg.trial_episodes * benchmark.horizon
 
     # -- agent: the memory is what adapts
     def acting(choose):
@@ -79,7 +79,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     agent = collector if cfg.eval_mode == "stochastic" else acting(lambda pi, key: pi.mode())
 
     # -- objective: the return of the trial, through every h_t
-    credited = jnp.arange(num_steps) >= cfg.explore_episodes * benchmark.horizon
+    explore_steps = cfg.explore_episodes * benchmark.horizon
     policy = ppo(cfg, lambda theta, trial: theta.unroll(
         theta.init(), trial.timestep, trial.extras["live"])[1],
                  num_updates=cfg.num_updates)
@@ -94,8 +94,9 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     def update(state, key):
         k_collect, k_learn = jr.split(key)
         trials = new_trials(collector, benchmark, cfg, state.theta, k_collect)
+        credited = jax.vmap(lambda r: credited_rewards(r, explore_steps=explore_steps))
         theta, learned, metrics = policy.improve(
-            state.theta, state.ppo, trials, credited * trials.reward, k_learn)
+            state.theta, state.ppo, trials, credited(trials.reward), k_learn)
         metrics["return"] = trial_return(trials)
         metrics["env_steps"] = learned.updates * trials.reward.size
         metrics["grad_steps"] = learned.updates * cfg.epochs * cfg.minibatches

@@ -6,14 +6,13 @@ Zintgraf, Shiarlis, Igl, Schulze, Gal, Hofmann, Whiteson 2020, https://arxiv.org
     policy:      a_t ~ pi(. | s_t, mu_t, log sigma_t^2),    trained by PPO over the trial
     encoder, decoder:   max E_T E_trial sum_{t=0}^{T} ELBO_t,
         ELBO_t = E_{m ~ q_t} [ log p(r_1, ..., r_T | s_0, a_0, ..., s_T, m) ]
-                     - c_KL KL(q_t || q_{t-1}),    q_{-1} = N(0, I)                         (8, 9)
+                     - c_KL KL(q_t || q_{t-1}),    q_{-1} = N(0, I)
 
 Every belief is asked for the *whole* trial, past and future. The policy's gradient does not reach
 the encoder (`--policy-trains-encoder` lets it).
 """
 
 import dataclasses
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -103,7 +102,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
         cfg.vae_lr, cfg.vae_lr * cfg.lr_end, cfg.vae_warmup + cfg.num_updates * cfg.vae_steps))
 
     # -- agent: acts on its belief
-    as_vector = partial(action_vector, num_actions=num_actions, discrete=discrete)
+    as_vector = lambda action: action_vector(action, num_actions, discrete=discrete)
 
     def context(action, next_obs, reward):
         return jnp.concatenate([as_vector(action), next_obs, reward[None]])

@@ -56,7 +56,8 @@ class Agent(NamedTuple):
     act: Callable[[Theta, Phi, TimeStep, Key], tuple[Array, dict[str, PyTree], Phi]]
     adapt: Callable[[Theta, Phi, Transition, Key], Phi]
     expects: Callable[[Theta, Phi, Key], Float[Array, " n"]] | None = None
-    """The reward that phi expects at every one of the plane's places: its belief, for pictures."""
+    """What phi expects every one of the plane's places to pay, as the mean reward or the
+    probability of a pay: its belief, for pictures."""
 
 
 class Learner(NamedTuple):
@@ -83,7 +84,8 @@ class Plane(NamedTuple):
     places: Float[Array, "n 2"] | None = None
     """Points of a regular grid, the last coordinate fastest, to show beliefs at."""
     expected: Callable[[Transition], Float[Array, "T n"]] | None = None
-    """The exact belief after every step of a trial [T], told as E[r] for arriving at each place."""
+    """The exact belief after every step of a trial [T], told as what each place
+    is expected to pay: the mean reward, or the probability of a pay."""
 
 
 class Benchmark(NamedTuple):

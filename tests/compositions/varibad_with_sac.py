@@ -76,7 +76,8 @@ def features(obs, q):
 def trial_losses(cfg, theta, target, trial, key):
     """One trial [T] under its beliefs q_0, ..., q_T."""
     k_elbo, k_sac = jr.split(key)
-    q = theta.encoder.unroll(jax.vmap(context)(trial.action, trial.next_obs, trial.reward))
+    steps = trial.action, trial.next_obs, trial.reward
+    q = theta.encoder.unroll(jax.vmap(context)(*steps), trial.extras["live"])
     unexplained = reconstruction_loss(
         q, lambda m: jax.vmap(theta.decoder.loss, (0, None))(trial, m).sum(),
         terms=cfg.elbo_terms, key=k_elbo)

@@ -40,10 +40,10 @@ def test_the_unknown_task_by_hand():
     )
 
 
-def test_the_filter_is_the_frequency_of_states_among_trials_that_look_alike():
+@pytest.mark.parametrize("actions", [(LEFT,), (LEFT, LEFT), (LEFT, RIGHT)])
+def test_the_filter_is_the_frequency_of_states_among_trials_that_look_alike(actions):
     benchmark = unknown_state(horizon=4)
     task = take(benchmark.train(jr.key(0), 1), jnp.array(0))
-    actions = (LEFT, RIGHT)
 
     def trial(key):
         obs, state = benchmark.env.reset(key, task)

@@ -1,15 +1,16 @@
 """gymnax's environments as benchmarks: the task is their parameters."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from gymnax.environments.bsuite.catch import Catch
 from gymnax.environments.classic_control.cartpole import CartPole
 from gymnax.environments.classic_control.pendulum import EnvState, Pendulum
 
-from metablocks.envs.gymnax_tasks import from_params, pendulum, rescaled
+from metablocks.envs.gymnax_tasks import cartpole, from_params, pendulum, rescaled
 from metablocks.trees import take
 
 BENCHMARK = pendulum(horizon=4, spread=2.0)
@@ -88,7 +89,28 @@ def test_arguments_are_checked():
         from_params(env, lambda key: env.default_params, horizon=0, **options)
     with pytest.raises(ValueError, match=r"spread must be above 1, got 1\.0"):
         pendulum(spread=1.0)
-    catch = Catch()
-    if not hasattr(catch.default_params, "max_steps_in_episode"):
-        with pytest.raises(ValueError, match="max_steps_in_episode"):
-            from_params(catch, lambda key: catch.default_params, horizon=3, **options)
+
+    class Untimed(Pendulum):
+        @property
+        def default_params(self):
+            return SimpleNamespace(m=1.0)
+
+    with pytest.raises(ValueError, match="max_steps_in_episode"):
+        from_params(Untimed(), lambda key: SimpleNamespace(m=1.0), horizon=3, **options)
+
+
+def test_a_cartpole_falls_by_its_own_length_and_force():
+    """One step of Barto, Sutton and Anderson's equations, with the drawn pole and force."""
+    world = cartpole(spread=2.0)
+    tasks = world.train(jr.key(0), 50)
+    half, force = np.asarray(tasks.length), np.asarray(tasks.force_mag)
+    for values, default in ((half, 0.5), (force, 10.0)):
+        assert default / 2 <= values.min() < 0.7 * default < 1.4 * default < values.max()
+    task = take(tasks, jnp.array(0))
+    _, state = world.env.reset(jr.key(1), task)
+    theta, omega = float(state.theta), float(state.theta_dot)
+    told, *_ = world.env.step(jr.key(2), state, jnp.array(1), task)
+    push = (force[0] + 0.1 * half[0] * omega**2 * np.sin(theta)) / 1.1
+    inertia = half[0] * (4 / 3 - 0.1 * np.cos(theta) ** 2 / 1.1)
+    alpha = (9.8 * np.sin(theta) - np.cos(theta) * push) / inertia
+    np.testing.assert_allclose(told[3], omega + 0.02 * alpha, rtol=1e-4)

@@ -63,7 +63,9 @@ def test_the_dynamic_program_equals_brute_force(num_arms, pulls):
 
 def test_one_pull_is_worth_a_half_and_five_arms_and_ten_pulls_the_known_value():
     assert bandit.bayes_optimal(4, 1)[1] == pytest.approx(0.5)
-    assert bandit.bayes_optimal(5, 10)[1] == pytest.approx(6.660, abs=5e-4)
+    value = bandit.bayes_optimal(5, 10)[1]
+    assert value == pytest.approx(6.660, abs=5e-4)
+    assert bernoulli_bandit().bayes == (pytest.approx(value, abs=1e-6),)  # what runs are held to
 
 
 def test_the_bayes_optimal_agent_gets_what_the_program_says_and_none_gets_more():

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -11,6 +12,7 @@ from metablocks import laws
 from metablocks.evaluate import adaptation_curve
 from metablocks.experiment import presets
 from metablocks.trees import all_finite
+from metablocks.types import TimeStep
 
 TINY = {
     "num_updates": 3, "meta_batch": 4, "trial_episodes": 2, "epochs": 2, "minibatches": 2,
@@ -50,7 +52,7 @@ def test_the_learner_keeps_its_laws(rl2):
     )
 
 
-def test_e_rl2_is_blind_to_the_rewards_of_its_exploration_but_remembers_it(rl2):
+def test_e_rl2_credits_other_rewards_of_the_same_trials(rl2):
     cfg = config(rl2, explore_episodes=1, entropy_coef=0.0, value_coef=0.0)
     learner, _, _ = rl2.make(cfg)
     before = jax.jit(learner.init)(jr.key(0))
@@ -60,6 +62,21 @@ def test_e_rl2_is_blind_to_the_rewards_of_its_exploration_but_remembers_it(rl2):
     _, other = jax.jit(credited.update)(before, jr.key(1))
     assert metrics["policy"] != other["policy"]
     assert metrics["return"] == other["return"]  # the same trials
+
+
+def test_the_memory_of_the_exploration_reaches_the_last_episode(rl2):
+    learner, _, _ = rl2.make(config(rl2, explore_episodes=1))
+    theta = learner.init(jr.key(0)).theta
+    steps = jax.vmap(TimeStep)(
+        jr.normal(jr.key(1), (30, 25)), jnp.zeros(30, jnp.int32), jnp.zeros(30),
+        jnp.arange(30) % 15 == 0,
+    )  # fmt: skip
+
+    def last(obs):
+        return theta.unroll(theta.init(), eqx.tree_at(lambda s: s.obs, steps, obs))[1][1][-1]
+
+    slope = jax.grad(last)(steps.obs)
+    assert (jnp.abs(slope[:15]).max(axis=1) > 0).all()
 
 
 def test_every_preset_can_be_made(rl2):

@@ -57,7 +57,7 @@ def test_every_option_learns_and_counts(varibad, options):
         6,
         2 * benchmark.horizon,
     )
-    assert after.kept.items.extras == {}
+    assert set(after.kept.items.extras) == {"live"}
 
 
 def test_rewards_teach_the_encoder_through_the_decoder_only(varibad):

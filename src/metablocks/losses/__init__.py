@@ -8,6 +8,7 @@ from metablocks.losses.policy_gradient import policy_gradient_loss as policy_gra
 from metablocks.losses.policy_gradient import ppo_clip_loss as ppo_clip_loss
 from metablocks.losses.policy_gradient import standardised as standardised
 from metablocks.losses.policy_gradient import value_loss as value_loss
+from metablocks.losses.returns import credited_rewards as credited_rewards
 from metablocks.losses.returns import discounted_returns as discounted_returns
 from metablocks.losses.returns import discounts as discounts
 from metablocks.losses.returns import generalised_advantages as generalised_advantages

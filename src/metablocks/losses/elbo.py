@@ -17,8 +17,8 @@ def kl_chain(q: Any, prior: Any) -> Float[Array, " T"]:
 
         KL(q_0 || prior), KL(q_1 || q_0), ..., KL(q_T || q_{T-1})
 
-    `q` holds T + 1 laws, such as `DiagNormal`, along a leading axis. Zintgraf et al. 2019,
-    equation (9), https://arxiv.org/abs/1910.08348; there is no stop-gradient on q_{t-1}.
+    `q` holds T + 1 laws, such as `DiagNormal`, along a leading axis. Zintgraf et al. 2020,
+    section 3.1, https://arxiv.org/abs/1910.08348; there is no stop-gradient on q_{t-1}.
     """
     before = jax.tree.map(lambda p, rows: jnp.concatenate([p[None], rows[:-1]]), prior, q)
     return jax.vmap(lambda now, then: now.kl(then).sum())(q, before)
@@ -37,7 +37,7 @@ def reconstruction_loss(
 
     `decoder_loss(z)` is the negative log-likelihood of the *whole* trial, its future too: that is
     what makes q_t a belief about the task and not a memory of what was seen. Zintgraf et al. 2020,
-    equation (8), https://arxiv.org/abs/1910.08348.
+    section 3.1, https://arxiv.org/abs/1910.08348.
 
     Args:
         q: T + 1 laws, such as `DiagNormal`, along a leading axis.

@@ -78,3 +78,13 @@ def without_gaps(
 
     _, value = jax.lax.scan(backwards, jnp.zeros(()), (live, v_tm1), reverse=True)
     return jnp.where(live, discount_t, 1.0), value, jnp.where(live, lam, 1.0)
+
+
+def credited_rewards(r_t: Float[Array, " T"], *, explore_steps: int) -> Float[Array, " T"]:
+    """E-RL2's rewards of a trial: what the first steps earn is not credited to anything.
+
+        r_t = 0  for  t < explore_steps
+
+    Stadie et al. 2018, section 3.2, https://arxiv.org/abs/1803.01118.
+    """
+    return jnp.where(jnp.arange(len(r_t)) < explore_steps, 0.0, r_t)

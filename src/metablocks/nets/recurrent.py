@@ -76,7 +76,8 @@ class RecurrentActorCritic(eqx.Module):
     """pi(a | h_t) and V(h_t), where h_t = GRU(h_{t-1}, phi(s_t, a_{t-1}, r_{t-1}, first_t)).
 
     The memory is reset between trials only, which is up to the caller: `init` is the memory of a
-    new task. Duan et al. 2016, section 2.2, https://arxiv.org/abs/1611.02779.
+    new task. Policy and value share it, where the paper has a network for each. Duan et al. 2016,
+    sections 2.2 and 2.3, https://arxiv.org/abs/1611.02779.
 
     Args:
         obs_size: length of the observation.
@@ -85,7 +86,8 @@ class RecurrentActorCritic(eqx.Module):
         width: units of the memory.
         embed: units of phi = relu(W x + b); 0 for phi(x) = x.
         reader: units of a relu layer between (h_t, s_t) and the heads; 0 for heads on h_t itself.
-        transitions: whether phi sees s_{t-1} too, and with it the whole last transition.
+        transitions: whether phi sees s_{t-1} too, and with it the whole last transition; where
+            an episode starts, s_t is not where it led, which `first` tells.
         associative: size of an `AssociativeMemory` of transitions by their states, whose reading
             the reader gets too; 0 for none.
 

@@ -83,7 +83,8 @@ def ucb1(num_arms: int, *, width: float = 1.0) -> Agent:
 
         (1 + s_i) / n_i + width sqrt(2 ln t / n_i),    n_i = 2 + s_i + f_i,    t = sum_i n_i
 
-    Auer et al. 2002, https://doi.org/10.1023/A:1013689704352; RL2's baseline.
+    The prior pulls count in t too, so that there is a bonus from the first pull on. RL2 tunes the
+    width over 0, 0.1, ..., 1. Auer et al. 2002, https://doi.org/10.1023/A:1013689704352.
     """
 
     def choose(counts, key):
