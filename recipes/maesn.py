@@ -140,7 +140,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
         net = NormalPolicy(obs_size, action_size, z_size=cfg.z_size, hidden=(cfg.width,) * 2,
                            log_scale=cfg.log_scale, key=k_policy)
         shape = (cfg.num_train_tasks, cfg.z_size)
-        laws = LatentLaw(jr.normal(k_laws, shape), jnp.zeros(shape))
+        laws = jax.vmap(LatentLaw)(jr.normal(k_laws, shape), jnp.zeros(shape))
         theta = Theta(net, laws, cfg.sizes.init(standard))
         tasks = benchmark.train(k_tasks, cfg.num_train_tasks)
         return State(theta, outer.init(theta), tasks, jnp.int32(0))
