@@ -9,7 +9,7 @@ train: $(READY)  ## meta-train PEARL on the sparse point robot, with adaptation 
 	$(BIN)/python recipes/pearl.py sparse-point-robot
 
 test: lint  ## format, lint, types, and every test that is not marked slow
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
