@@ -77,6 +77,9 @@ class State(NamedTuple):
 
 # fmt: off
 def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
+    if cfg.meta_batch > cfg.num_train_tasks:
+        raise ValueError(f"meta_batch must be at most num_train_tasks ({cfg.num_train_tasks}), "
+                         f"got {cfg.meta_batch}")
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, action_size = catalogue.sizes(benchmark)
     standard = standard_latent(cfg.z_size)

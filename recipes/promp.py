@@ -60,6 +60,8 @@ class State(NamedTuple):
 
 # fmt: off
 def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
+    if cfg.kl_target and not cfg.kl_coef:
+        raise ValueError("kl_coef must be above 0 where it adapts to a kl_target, got 0")
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, action_size = catalogue.sizes(benchmark)
     optimiser = meta_adam(cfg, num_updates=cfg.num_updates)

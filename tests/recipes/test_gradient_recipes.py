@@ -150,3 +150,16 @@ def test_maesn_starts_new_tasks_from_the_standard_law(made):
     law = agent.prior(theta, jr.key(1)).adapted.params
     np.testing.assert_array_equal(law.mean, 0.0)
     np.testing.assert_array_equal(law.log_scale, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "line"),
+    [
+        ("maesn", {"meta_batch": 5}, r"meta_batch must be at most num_train_tasks \(4\), got 5"),
+        ("promp", {"kl_coef": 0.0, "kl_target": 0.01}, "kl_coef must be above 0"),
+        ("maml", {"radius": 0.0}, "radius must be positive, got 0"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_named(made, name, options, line):
+    with pytest.raises(ValueError, match=line):
+        made(name, **options)
