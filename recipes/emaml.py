@@ -13,6 +13,7 @@ what was done before adapting to it becomes more likely. With lambda = 0 this is
 """
 
 import dataclasses
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -25,13 +26,16 @@ from metablocks.adapters import (
     log_probs,
     meta_policy,
     over_steps,
+    policies,
     policy_gradient_adapter,
     policy_gradient_agent,
+    surrogates,
 )
 from metablocks.collection import RoundsConfig, new_rounds, round_returns
 from metablocks.envs import catalogue
 from metablocks.experiment import RunConfig, main, presets
 from metablocks.losses import (
+    importance_ratio,
     policy_gradient_loss,
     ppo_clip_loss,
     sampling_credit_loss,
@@ -65,23 +69,20 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     obs_size, action_size = catalogue.sizes(benchmark)
     optimiser = meta_adam(cfg, num_updates=cfg.num_updates)
 
-    over_rounds = lambda function: jax.vmap(over_steps(function))
-
     # -- agent: theta' = theta - alpha grad L_in
-    adapter = policy_gradient_adapter(
-        cfg, lambda new, old, advantage: jax.vmap(policy_gradient_loss)(new, advantage))
+    adapter = policy_gradient_adapter(cfg, lambda new, old, advantage: jax.vmap(
+        policy_gradient_loss)(new, importance_ratio(new, old) * advantage))
     agent = policy_gradient_agent(cfg, adapter)
 
     # -- objective: one task's rounds [K + 1, N, T], and what its last is worth
     def meta_losses(theta, rounds, post_return):
-        thetas = adapted(adapter, theta, rounds)                         # theta_0, ..., theta_K
-        made = jax.vmap(log_probs)(thetas, rounds), rounds
-        log_prob, post = credited(made, cfg)
-        outer = over_rounds(lambda *row: ppo_clip_loss(*row, epsilon=cfg.epsilon))(
-            log_prob, post.extras["log_prob"], post.extras["advantage"])
+        thetas = adapted(adapter, theta, theta.policy, rounds)           # theta_0, ..., theta_K
+        made = jax.vmap(policies)(thetas, rounds), rounds
+        clip = partial(ppo_clip_loss, epsilon=cfg.epsilon)
+        outer = jax.vmap(partial(surrogates, clip))(*credited(made, cfg))
         (before, pre), _ = split_last(made)
-        credit = over_rounds(lambda live, log_prob: live * sampling_credit_loss(
-            log_prob, post_return))(pre.extras["live"], before)
+        credit = jax.vmap(over_steps(lambda live, log_prob: live * sampling_credit_loss(
+            log_prob, post_return)))(pre.extras["live"], jax.vmap(log_probs)(before, pre))
         return {"outer": outer.mean(), "credit": cfg.credit_coef * credit.mean()}
 
     # -- learner

@@ -14,36 +14,40 @@ new task starts. Only the law adapts; theta, the laws and alpha are meta-trained
 """
 
 import dataclasses
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+from jax.lax import stop_gradient as sg
 
 from metablocks.adapters import (
     LatentLaw,
+    adapted,
+    credited,
     gradient_adapter,
     held,
     latent_agent,
     latent_loss,
+    new_policy,
     over_steps,
     standard_latent,
-    unadapted,
+    surrogates,
     with_advantages,
 )
 from metablocks.collection import RoundsConfig, round_returns, rounds_of
 from metablocks.dists import standard_normal
 from metablocks.envs import catalogue
 from metablocks.experiment import RunConfig, main, presets
-from metablocks.losses import likelihood_ratio_loss, ppo_clip_loss
 from metablocks.nets import NormalPolicy
-from metablocks.outer import OuterConfig, adam_epochs, meta_adam, trust_region
-from metablocks.trees import split_last, take
+from metablocks.outer import OuterChoice, outer_step
+from metablocks.trees import take
 from metablocks.types import Agent, Benchmark, Learner, Task
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(RunConfig, RoundsConfig, OuterConfig):
+class Config(RunConfig, RoundsConfig, OuterChoice):
     """The numbers of a preset."""
 
     benchmark: Literal["half-circle", "navigation", "cheetah-dir", "cheetah-vel"]
@@ -54,12 +58,11 @@ class Config(RunConfig, RoundsConfig, OuterConfig):
     """Dimensions of z."""
     z_input: Literal["plain", "direction"] = "plain"
     """What the policy sees of z: all of it, or z / |z|."""
+    adapts: Literal["law", "mean"] = "law"
+    """What the inner steps change: mu and sigma, or mu alone."""
     kl_coef: float = 0.1
     """Weight w of the pre-update laws' KL."""
-    outer: Literal["trust-region", "ppo"] = "trust-region"
-    """The outer step: one within a trust region, or `epochs` of Adam on the clipped surrogate."""
-    radius: float = 0.01
-    """Trust region: the largest mean KL of the adapted policies."""
+    later_decay: Literal["once", "every"] = "every"
 
 
 class Theta(NamedTuple):
@@ -85,8 +88,10 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     standard = standard_latent(cfg.z_size)
 
     # -- agent: the law of z adapts
+    adapting = {"law": lambda law: law,
+                "mean": lambda law: LatentLaw(law.mean, sg(law.log_scale))}[cfg.adapts]
     adapter = gradient_adapter(
-        lambda theta, law, rows: latent_loss(law, rows).mean(),
+        lambda theta, law, rows: latent_loss(adapting(law), rows).mean(),
         lambda theta, step: cfg.sizes(theta.alpha, step),
         first_order=cfg.first_order, rematerialise=cfg.rematerialise)
 
@@ -103,45 +108,36 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
         adapter, lambda theta: standard, act, lambda rows: with_advantages(rows, cfg))
 
     # -- objective: one training task's rounds [K + 1, N, T], from its own law on
-    def post_policies(theta, rounds, index):
-        pre, post = split_last(rounds)
-        _, last = adapter.unroll(theta, unadapted(take(theta.laws, index)), pre)
-        return over_steps(lambda obs, noise: policy(theta, obs, last.params.at(noise)))(
-            post.timestep.obs, post.extras["noise"])
+    over_tasks = lambda function: jax.vmap(jax.vmap(function))
+    post = jax.vmap(lambda rounds: credited(rounds, cfg))              # D'
 
-    surrogate = likelihood_ratio_loss
-    if cfg.outer == "ppo":
-        surrogate = lambda *row: ppo_clip_loss(*row, epsilon=cfg.epsilon)
+    def post_policies(theta, data):                                    # pi_theta(. | s, z') on D'
+        rounds, index = data
+        laws = jax.vmap(partial(adapted, adapter, theta))(take(theta.laws, index), rounds)
 
-    def task_loss(theta, pi, rounds, index):
-        _, post = split_last(rounds)
-        log_prob = over_steps(lambda pi, action: pi.log_prob(action))(pi, post.action)
-        outer = over_steps(surrogate)(
-            log_prob, post.extras["log_prob"], post.extras["advantage"])
-        kl = take(theta.laws, index).law().kl(standard_normal(cfg.z_size)).sum()
-        return outer.mean() + cfg.kl_coef * kl
+        def policies(law, rows):
+            return over_steps(lambda obs, noise: policy(theta, obs, law.at(noise)))(
+                rows.timestep.obs, rows.extras["noise"])
 
-    def moved(old, new, data):
-        kl = jax.vmap(over_steps(lambda old, new: old.kl(new).sum()))(old, new)
-        return jnp.mean(kl, where=data[0].extras["live"][:, -1])
-
-    def all_policies(theta, data):
-        return jax.vmap(post_policies, (None, 0, 0))(theta, *data)
+        return over_tasks(policies)(post(laws), post(rounds))
 
     def meta_loss(theta, pi, data):
-        return jax.vmap(task_loss, (None, 0, 0, 0))(theta, pi, *data).mean()
+        rounds, index = data
+        outer = over_tasks(partial(surrogates, cfg.surrogate))(pi, post(rounds))
+        kl = jax.vmap(lambda law: law.law().kl(standard_normal(cfg.z_size)).sum())(
+            take(theta.laws, index))
+        return outer.mean() + cfg.kl_coef * kl.mean()
+
+    def moved(old, new, data):
+        kl = over_tasks(over_steps(lambda old, new: old.kl(new).sum()))(old, new)
+        return jnp.mean(kl, where=post(data[0]).extras["live"])
 
     # -- learner
-    if cfg.outer == "trust-region":
-        outer = trust_region(all_policies, meta_loss, moved, radius=cfg.radius)
-    else:
-        outer = adam_epochs(all_policies, meta_loss, epochs=cfg.epochs,
-                            optimiser=meta_adam(cfg, num_updates=cfg.num_updates))
+    outer = outer_step(cfg, post_policies, meta_loss, moved, num_updates=cfg.num_updates)
 
     def init(key):
         k_policy, k_laws, k_tasks = jr.split(key, 3)
-        net = NormalPolicy(obs_size, action_size, z_size=cfg.z_size, hidden=(cfg.width,) * 2,
-                           log_scale=cfg.log_scale, key=k_policy)
+        net = new_policy(cfg, obs_size, action_size, z_size=cfg.z_size, key=k_policy)
         shape = (cfg.num_train_tasks, cfg.z_size)
         laws = jax.vmap(LatentLaw)(jr.normal(k_laws, shape), jnp.zeros(shape))
         theta = Theta(net, laws, cfg.sizes.init(standard))

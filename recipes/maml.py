@@ -28,22 +28,22 @@ from metablocks.adapters import (
     policies,
     policy_gradient_adapter,
     policy_gradient_agent,
+    surrogates,
 )
 from metablocks.collection import RoundsConfig, new_rounds, round_returns
 from metablocks.envs import catalogue
 from metablocks.experiment import RunConfig, main, presets
 from metablocks.losses import (
     dice_loss,
-    likelihood_ratio_loss,
+    importance_ratio,
     policy_gradient_loss,
-    ppo_clip_loss,
 )
-from metablocks.outer import OuterConfig, adam_epochs, meta_adam, trust_region
+from metablocks.outer import OuterChoice, outer_step
 from metablocks.types import Agent, Benchmark, Learner
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Config(RunConfig, RoundsConfig, OuterConfig):
+class Config(RunConfig, RoundsConfig, OuterChoice):
     """The numbers of a preset."""
 
     benchmark: Literal["navigation", "corners", "sparse-corners", "half-circle", "cheetah-dir",
@@ -53,10 +53,6 @@ class Config(RunConfig, RoundsConfig, OuterConfig):
     """The inner loss: without credit for what its data are, or with it."""
     dice_decay: float = 1.0
     """DiCE: how much an action counts in the credit of the next, in the second derivative."""
-    outer: Literal["trust-region", "ppo"] = "trust-region"
-    """The outer step: one within a trust region, or `epochs` of Adam on the clipped surrogate."""
-    radius: float = 0.01
-    """Trust region: the largest mean KL of the adapted policies."""
 
 
 class State(NamedTuple):
@@ -70,42 +66,31 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, action_size = catalogue.sizes(benchmark)
 
-    over_rounds = lambda function: jax.vmap(jax.vmap(over_steps(function)))
-    credited_rounds = jax.vmap(lambda rounds: credited(rounds, cfg))
+    over_tasks = lambda function: jax.vmap(jax.vmap(function))
 
     # -- agent: theta' = theta - alpha grad L_in
-    inner = {
-        "likelihood": lambda new, old, advantage: jax.vmap(policy_gradient_loss)(new, advantage),
-        "dice": lambda new, old, advantage: dice_loss(new, advantage, decay=cfg.dice_decay),
-    }[cfg.inner]
-    adapter = policy_gradient_adapter(cfg, inner)
+    inner = {"likelihood": jax.vmap(policy_gradient_loss),
+             "dice": partial(dice_loss, decay=cfg.dice_decay)}[cfg.inner]
+    adapter = policy_gradient_adapter(cfg, lambda new, old, advantage: inner(
+        new, importance_ratio(new, old) * advantage))     # 1, where theta still is what made D
     agent = policy_gradient_agent(cfg, adapter)
 
     # -- objective: every task's rounds [tasks, K + 1, N, T]
-    surrogate = likelihood_ratio_loss
-    if cfg.outer == "ppo":
-        surrogate = lambda *row: ppo_clip_loss(*row, epsilon=cfg.epsilon)
+    post = jax.vmap(lambda rounds: credited(rounds, cfg))              # D'
 
     def post_policies(theta, rounds):                                  # pi_theta'(. | s) on D'
-        thetas = jax.vmap(partial(adapted, adapter), (None, 0))(theta, rounds)
-        return jax.vmap(lambda *made: jax.vmap(policies)(*credited(made, cfg)))(thetas, rounds)
+        thetas = jax.vmap(lambda rounds: adapted(adapter, theta, theta.policy, rounds))(rounds)
+        return over_tasks(policies)(post(thetas), post(rounds))
 
     def meta_loss(theta, pi, rounds):
-        post = credited_rounds(rounds)
-        return over_rounds(lambda pi, row: surrogate(
-            pi.log_prob(row.action), row.extras["log_prob"], row.extras["advantage"]))(
-                pi, post).mean()
+        return over_tasks(partial(surrogates, cfg.surrogate))(pi, post(rounds)).mean()
 
     def moved(old, new, rounds):
-        kl = over_rounds(lambda old, new: old.kl(new).sum())(old, new)
-        return jnp.mean(kl, where=credited_rounds(rounds).extras["live"])
+        kl = over_tasks(over_steps(lambda old, new: old.kl(new).sum()))(old, new)
+        return jnp.mean(kl, where=post(rounds).extras["live"])
 
     # -- learner
-    if cfg.outer == "trust-region":
-        outer = trust_region(post_policies, meta_loss, moved, radius=cfg.radius)
-    else:
-        outer = adam_epochs(post_policies, meta_loss, epochs=cfg.epochs,
-                            optimiser=meta_adam(cfg, num_updates=cfg.num_updates))
+    outer = outer_step(cfg, post_policies, meta_loss, moved, num_updates=cfg.num_updates)
 
     def init(key):
         theta = meta_policy(cfg, obs_size, action_size, key)

@@ -14,6 +14,7 @@ where D was made: then both sets of data serve several steps of Adam.
 """
 
 import dataclasses
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -28,6 +29,7 @@ from metablocks.adapters import (
     policies,
     policy_gradient_adapter,
     policy_gradient_agent,
+    surrogates,
 )
 from metablocks.collection import RoundsConfig, new_rounds, round_returns
 from metablocks.envs import catalogue
@@ -66,23 +68,20 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     obs_size, action_size = catalogue.sizes(benchmark)
     optimiser = meta_adam(cfg, num_updates=cfg.num_updates)
 
-    over_rounds = lambda function: jax.vmap(over_steps(function))
-
     # -- agent: theta' = theta - alpha grad L_in
     adapter = policy_gradient_adapter(cfg, jax.vmap(likelihood_ratio_loss))
     agent = policy_gradient_agent(cfg, adapter)
 
     # -- objective: one task's rounds [K + 1, N, T]
     def meta_losses(theta, rounds, kl_coef):
-        thetas = adapted(adapter, theta, rounds)                         # theta_0, ..., theta_K
+        thetas = adapted(adapter, theta, theta.policy, rounds)           # theta_0, ..., theta_K
         made = jax.vmap(policies)(thetas, rounds), rounds
         pi, post = credited(made, cfg)
-        outer = over_rounds(lambda pi, row: ppo_clip_loss(
-            pi.log_prob(row.action), row.extras["log_prob"], row.extras["advantage"],
-            epsilon=cfg.epsilon))(pi, post)
+        clip = partial(ppo_clip_loss, epsilon=cfg.epsilon)
+        outer = jax.vmap(partial(surrogates, clip))(pi, post)
         (before, pre), _ = split_last(made)
-        kl = over_rounds(lambda pi, row: row.extras["live"] * row.extras["pi"].kl(pi).sum())(
-            before, pre)
+        moved = over_steps(lambda pi, row: row.extras["live"] * row.extras["pi"].kl(pi).sum())
+        kl = jax.vmap(moved)(before, pre)
         return {"outer": outer.mean(), "kl": kl_coef * kl.mean()}
 
     # -- learner

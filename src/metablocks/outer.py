@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import optax
 from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float, Int, PyTree
 
+from metablocks.losses import likelihood_ratio_loss, ppo_clip_loss
 from metablocks.trees import gradient_steps
 from metablocks.types import Theta
 
@@ -30,6 +32,23 @@ class OuterConfig:
     """Share of both that is left at the end, linearly."""
     epsilon: float = 0.3
     """The clip of the outer surrogate."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OuterChoice(OuterConfig):
+    """The numbers of an outer step of either kind."""
+
+    outer: Literal["trust-region", "ppo"] = "trust-region"
+    """The outer step: one within a trust region, or `epochs` of Adam on the clipped surrogate."""
+    radius: float = 0.01
+    """Trust region: the largest mean KL of the adapted policies."""
+
+    @property
+    def surrogate(self) -> Callable[[Scalar, Scalar, Scalar], Scalar]:
+        """(log pi, log mu, A) -> what the outer step goes down, of one step."""
+        if self.outer == "trust-region":
+            return likelihood_ratio_loss
+        return partial(ppo_clip_loss, epsilon=self.epsilon)
 
 
 def meta_adam(cfg: OuterConfig, *, num_updates: int) -> optax.GradientTransformation:
@@ -189,3 +208,18 @@ def trust_region(
         return new, TrustRegionState(state.steps + 1), told
 
     return Outer(init, improve, 1)
+
+
+def outer_step(
+    cfg: OuterChoice,
+    outputs: Callable[[Theta, PyTree], PyTree],
+    surrogate: Callable[[Theta, PyTree, PyTree], Scalar],
+    divergence: Callable[[PyTree, PyTree, PyTree], Scalar],
+    *,
+    num_updates: int,
+) -> Outer:
+    """The outer step that `cfg.outer` names: see `trust_region` and `adam_epochs`."""
+    if cfg.outer == "trust-region":
+        return trust_region(outputs, surrogate, divergence, radius=cfg.radius)
+    optimiser = meta_adam(cfg, num_updates=num_updates)
+    return adam_epochs(outputs, surrogate, optimiser=optimiser, epochs=cfg.epochs)

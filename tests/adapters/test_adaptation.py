@@ -19,16 +19,19 @@ from metablocks.adapters import (
     latent_loss,
     log_probs,
     meta_policy,
+    policies,
     policy_gradient_adapter,
     policy_gradient_agent,
     standard_latent,
+    surrogates,
+    unadapted,
     with_advantages,
 )
 from metablocks.baselines import linear_baseline, linear_features
 from metablocks.collection import RoundsConfig, new_rounds, round_returns
 from metablocks.envs.point_goal import half_circle, navigation
 from metablocks.evaluate import trial
-from metablocks.losses import policy_gradient_loss
+from metablocks.losses import likelihood_ratio_loss, lvc_loss, policy_gradient_loss
 from metablocks.trees import split_last, take
 
 CFG = RoundsConfig(meta_batch=2, shots=3, inner_steps=2, width=4, inner_lr=0.2, gamma=0.9)
@@ -50,8 +53,8 @@ def test_the_rounds_were_made_by_the_policies_that_the_steps_lead_to(made):
     """Collection and the outer loss walk the same steps: the recorded densities are theirs."""
     adapter, theta, rounds = made
     one = take(rounds, jnp.array(0))
-    thetas = adapted(adapter, theta, one)
-    told = jax.vmap(log_probs)(thetas, one)
+    thetas = adapted(adapter, theta, theta.policy, one)
+    told = jax.vmap(lambda policy, rows: log_probs(policies(policy, rows), rows))(thetas, one)
     np.testing.assert_allclose(told, one.extras["log_prob"], rtol=1e-3, atol=1e-4)
     moved = jax.tree.map(lambda leaf: jnp.abs(leaf[2] - leaf[0]).max(), thetas)
     assert max(jax.tree.leaves(moved)) > 1e-3
@@ -77,10 +80,39 @@ def test_a_step_is_alpha_times_the_policy_gradient_of_all_steps(made):
         return total / 18
 
     slope = jax.grad(objective)(theta.policy)
-    first = take(adapted(adapter, theta, take(rounds, jnp.array(0))), jnp.array(1))
+    one = take(rounds, jnp.array(0))
+    first = take(adapted(adapter, theta, theta.policy, one), jnp.array(1))
     want = jax.tree.map(lambda p, g: p + 0.2 * g, theta.policy, slope)
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def outer_slope(inner, theta, one):
+    """The gradient, in theta's policy, of the last round's surrogate after this inner loss."""
+    adapter = policy_gradient_adapter(CFG, inner)
+
+    def outer(policy):
+        thetas = adapted(adapter, theta._replace(policy=policy), policy, one)
+        last, rows = take((thetas, one), jnp.array(-1))
+        return surrogates(likelihood_ratio_loss, policies(last, rows), rows).mean()
+
+    return jax.flatten_util.ravel_pytree(jax.jit(jax.grad(outer))(theta.policy))[0]
+
+
+def test_promp_s_inner_ratio_is_the_low_variance_curvature_where_the_data_were_made(made):
+    """Of both inner steps; the plain log-likelihood's meta-gradient is another."""
+    _, theta, rounds = made
+    one = take(rounds, jnp.array(0))
+    ratio, lvc, plain = (
+        outer_slope(inner, theta, one)
+        for inner in (
+            jax.vmap(likelihood_ratio_loss),
+            lambda new, old, advantage: jax.vmap(lvc_loss)(new, advantage),
+            LOSS,
+        )
+    )
+    np.testing.assert_allclose(ratio, lvc, rtol=1e-2, atol=1e-4 * jnp.abs(lvc).max())
+    assert jnp.linalg.norm(plain - lvc) > 0.02 * jnp.linalg.norm(lvc)
 
 
 def ended(rounds):
@@ -140,7 +172,7 @@ def test_a_latent_is_held_through_an_episode_and_drawn_anew_for_the_next():
         agent, world.env, None, phi, task, episodes=2, horizon=5, key=jr.key(2), shots=400
     )
     z = rows.extras["z"]
-    np.testing.assert_array_equal(z, jnp.broadcast_to(z[:, :, :1], z.shape))
+    np.testing.assert_allclose(z, jnp.broadcast_to(z[:, :, :1], z.shape), rtol=1e-5)
     np.testing.assert_allclose(z[0, :, 0].mean(0), 0.0, atol=0.2)
     np.testing.assert_allclose(z[0, :, 0].std(0), 1.0, atol=0.15)
     assert jnp.abs(z[0, :, 0] - z[1, :, 0]).min() > 0
@@ -157,6 +189,24 @@ def test_the_latent_s_law_moves_towards_what_paid():
     )  # fmt: skip
     mean = phi.adapted.params.mean
     assert mean @ task.goal / jnp.linalg.norm(mean) > 0.9
+
+
+def test_a_latent_s_step_passes_the_start_on_and_tells_its_size(made):
+    """mu' = mu + alpha E[(z - mu) / sigma^2 A_0], and A_0 has no mean: d mu' / d mu = I."""
+    _, rows = split_last(take(made[2], jnp.array(0)))
+    rows.extras["z"] = jnp.broadcast_to(jr.normal(jr.key(3), (3, 1, 2)), (3, 6, 2))
+    law = LatentLaw(jnp.array([0.3, -0.2]), jnp.array([0.1, -0.4]))
+    adapter = gradient_adapter(
+        lambda alpha, law, rows: latent_loss(law, rows).mean(), lambda alpha, step: alpha
+    )
+    after = lambda alpha, law: adapter.step(alpha, unadapted(law), rows).params.mean
+    by_law = jax.jacrev(after, argnums=1)(0.7, law)
+    np.testing.assert_allclose(by_law.mean, np.eye(2), atol=1e-5)
+    by_size = jax.jacfwd(after)(0.7, law)
+    np.testing.assert_allclose(by_size, (after(0.7, law) - law.mean) / 0.7, rtol=1e-4)
+    np.testing.assert_allclose(  # the score falls with sigma^2
+        by_law.log_scale, -2 * np.diag(0.7 * by_size), rtol=1e-3, atol=1e-5
+    )
 
 
 def test_the_latent_s_loss_is_the_score_of_its_draw(made):

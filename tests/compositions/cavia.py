@@ -7,6 +7,7 @@ Zintgraf et al. 2019, https://arxiv.org/abs/1810.03642, with PPO's outer loss.
 """
 
 import dataclasses
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +17,9 @@ import optax
 from metablocks.adapters import (
     gradient_adapter,
     gradient_agent,
-    over_steps,
+    new_policy,
+    policies,
+    surrogates,
     unadapted,
     with_advantages,
 )
@@ -50,16 +53,13 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     benchmark = navigation()
     obs_size, action_size = sizes(benchmark)
 
-    def policies(theta, c, rows):
-        return over_steps(lambda obs: theta(obs, c))(rows.timestep.obs)
-
-    def surrogate(loss, pi, rows):
-        log_prob = over_steps(lambda pi, action: pi.log_prob(action))(pi, rows.action)
-        made = rows.extras
-        return over_steps(loss)(log_prob, made["log_prob"], made["advantage"]).mean()
+    def pi_at(theta, c, rows):
+        return policies(lambda obs: theta(obs, c), rows)
 
     adapter = gradient_adapter(
-        lambda theta, c, rows: surrogate(likelihood_ratio_loss, policies(theta, c, rows), rows),
+        lambda theta, c, rows: surrogates(
+            likelihood_ratio_loss, pi_at(theta, c, rows), rows
+        ).mean(),
         lambda theta, step: cfg.inner_lr,
     )
 
@@ -77,27 +77,19 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
         def one(rounds):
             pre, post = split_last(rounds)
             _, phi = adapter.unroll(theta, unadapted(nothing), pre)
-            return policies(theta, phi.params, post)
+            return pi_at(theta, phi.params, post)
 
         return jax.vmap(one)(rounds)
 
     def meta_loss(theta, pi, rounds):
-        clip = lambda *row: ppo_clip_loss(*row, epsilon=cfg.epsilon)
+        clip = partial(ppo_clip_loss, epsilon=cfg.epsilon)
         post = jax.tree.map(lambda leaf: leaf[:, -1], rounds)
-        return jax.vmap(lambda pi, rows: surrogate(clip, pi, rows))(pi, post).mean()
+        return jax.vmap(partial(surrogates, clip))(pi, post).mean()
 
     outer = adam_epochs(post_policies, meta_loss, optimiser=optax.adam(cfg.lr), epochs=cfg.epochs)
 
     def init(key):
-        hidden = (cfg.width, cfg.width)
-        theta = NormalPolicy(
-            obs_size,
-            action_size,
-            z_size=cfg.c_size,
-            hidden=hidden,
-            log_scale=cfg.log_scale,
-            key=key,
-        )
+        theta = new_policy(cfg, obs_size, action_size, z_size=cfg.c_size, key=key)
         return State(theta, outer.init(theta), jnp.int32(0))
 
     def update(state, key):

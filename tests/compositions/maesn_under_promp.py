@@ -10,6 +10,7 @@ Adam takes several steps on the same data, and every task starts from the same l
 """
 
 import dataclasses
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -20,8 +21,10 @@ from metablocks.adapters import (
     gradient_adapter,
     latent_agent,
     latent_loss,
+    new_policy,
     over_steps,
     standard_latent,
+    surrogates,
     unadapted,
     with_advantages,
 )
@@ -29,7 +32,6 @@ from metablocks.collection import RoundsConfig, new_rounds, round_returns
 from metablocks.envs.catalogue import sizes
 from metablocks.envs.point_goal import half_circle
 from metablocks.losses import ppo_clip_loss
-from metablocks.nets import NormalPolicy
 from metablocks.outer import OuterConfig, meta_adam
 from metablocks.trees import gradient_steps, mean_and_sum, split_last
 from metablocks.types import Agent, Benchmark, Learner
@@ -77,29 +79,19 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
         pre, post = split_last(rounds)
         _, phi = adapter.unroll(theta, unadapted(standard), pre)
 
-        def outer(row):
-            pi = policy(theta, row.timestep.obs, phi.params.at(row.extras["noise"]))
-            made = row.extras
-            return ppo_clip_loss(
-                pi.log_prob(row.action), made["log_prob"], made["advantage"], epsilon=cfg.epsilon
-            )
+        def after(obs, noise):
+            return policy(theta, obs, phi.params.at(noise))
 
         def moved(row):
             return row.extras["pi"].kl(policy(theta, row.timestep.obs, row.extras["z"])).sum()
 
         kl = jax.vmap(over_steps(moved))(pre)
-        return {"outer": over_steps(outer)(post), "kl": cfg.kl_coef * kl}
+        pi = over_steps(after)(post.timestep.obs, post.extras["noise"])
+        outer = surrogates(partial(ppo_clip_loss, epsilon=cfg.epsilon), pi, post)
+        return {"outer": outer, "kl": cfg.kl_coef * kl}
 
     def init(key):
-        hidden = (cfg.width, cfg.width)
-        net = NormalPolicy(
-            obs_size,
-            action_size,
-            z_size=cfg.z_size,
-            hidden=hidden,
-            log_scale=cfg.log_scale,
-            key=key,
-        )
+        net = new_policy(cfg, obs_size, action_size, z_size=cfg.z_size, key=key)
         theta = MetaPolicy(net, cfg.sizes.init(standard))
         return State(theta, optimiser.init(theta), jnp.int32(0))
 

@@ -1,24 +1,25 @@
 """MAML with a recurrent policy: a memory within the episode, gradient steps between rounds.
 
     a_t ~ pi_theta'(. | h_t),   h_t = GRU_theta'(h_{t-1}, s_t, a_{t-1}, r_{t-1}),   h_0 per episode
-    theta' = theta - alpha grad E_D [ -log pi_theta(a | h) A ],   through every h of an episode
+    theta' = theta - alpha grad E_D [ -pi_theta(a | h) / pi_old A ],  through every h of an episode
     min_theta E_T E_D' [ clipped surrogate of pi_theta' ]
 
 MAML (https://arxiv.org/abs/1703.03400) on the memory of RL2 (https://arxiv.org/abs/1611.02779).
 """
 
 import dataclasses
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from metablocks.adapters import Adapted, gradient_adapter, over_steps, unadapted, with_advantages
+from metablocks.adapters import Adapted, gradient_adapter, surrogates, unadapted, with_advantages
 from metablocks.collection import RoundsConfig, new_rounds, round_returns
 from metablocks.envs.catalogue import sizes
 from metablocks.envs.point_goal import navigation
-from metablocks.losses import policy_gradient_loss, ppo_clip_loss
+from metablocks.losses import likelihood_ratio_loss, ppo_clip_loss
 from metablocks.nets import RecurrentActorCritic
 from metablocks.outer import adam_epochs
 from metablocks.trees import split_last, where
@@ -61,12 +62,8 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
 
         return jax.vmap(episode)(rows.timestep)
 
-    def log_probs(pi, rows):
-        return over_steps(lambda pi, action: pi.log_prob(action))(pi, rows.action)
-
     def inner_loss(theta, net, rows):
-        log_prob = log_probs(policies(net, rows), rows)
-        return over_steps(policy_gradient_loss)(log_prob, rows.extras["advantage"]).mean()
+        return surrogates(likelihood_ratio_loss, policies(net, rows), rows).mean()
 
     adapter = gradient_adapter(inner_loss, lambda theta, step: cfg.inner_lr)
 
@@ -91,10 +88,8 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
 
     def meta_loss(theta, pi, rounds):
         post = jax.tree.map(lambda leaf: leaf[:, -1], rounds)
-        row = lambda *row: ppo_clip_loss(*row, epsilon=cfg.epsilon)
-        made = post.extras
-        log_prob = jax.vmap(log_probs)(pi, post)
-        return jax.vmap(over_steps(row))(log_prob, made["log_prob"], made["advantage"]).mean()
+        clip = partial(ppo_clip_loss, epsilon=cfg.epsilon)
+        return jax.vmap(partial(surrogates, clip))(pi, post).mean()
 
     outer = adam_epochs(post_policies, meta_loss, optimiser=optax.adam(cfg.lr), epochs=cfg.epochs)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from jax.lax import stop_gradient as sg
 
+from metablocks.adapters import gradient_adapter, unadapted
 from metablocks.envs.tabular import random_mdp
 from metablocks.losses import (
     adaptive_coef,
@@ -17,12 +18,13 @@ from metablocks.losses import (
     sampling_credit_loss,
 )
 from metablocks.oracles.enumeration import Enumerated
+from metablocks.rollout import rollout
 from metablocks.trees import take
+from metablocks.types import Agent
 
-MDP = Enumerated(
-    take(random_mdp(num_states=2, num_actions=2, horizon=3).train(jr.key(0), 1), jnp.array(0)),
-    horizon=3,
-)
+WORLD = random_mdp(num_states=2, num_actions=2, horizon=3)
+TASK = take(WORLD.train(jr.key(0), 1), jnp.array(0))
+MDP = Enumerated(TASK, horizon=3)
 LOGITS = jnp.array([[0.3, -0.5], [-0.2, 0.4]])
 BASELINE = jnp.array([0.7, -0.4])
 ALPHA = 0.5
@@ -49,12 +51,9 @@ def near(x, y):
 
 def test_the_enumeration_is_a_distribution_and_its_value_the_dynamic_program_s():
     near(MDP.probabilities(LOGITS).sum(), 1.0)
-    task = take(
-        random_mdp(num_states=2, num_actions=2, horizon=3).train(jr.key(0), 1), jnp.array(0)
-    )
     pi, value = jax.nn.softmax(LOGITS), jnp.zeros(2)
     for _ in range(3):
-        value = (pi * (task.reward + task.transition @ value)).sum(axis=1)
+        value = (pi * (TASK.reward + TASK.transition @ value)).sum(axis=1)
     near(MDP.value(LOGITS), value[0])
 
 
@@ -77,12 +76,17 @@ def test_a_baseline_in_dice_changes_no_expected_derivative():
 
 
 def test_the_low_variance_curvature_is_the_hessian_at_fixed_visits_and_values():
-    """Of sum_t E_{s ~ mu} sum_a pi(a | s) A_mu(s, a), where mu is what made the data."""
+    """Of sum_t E_{s ~ d_t} sum_a pi(a | s) Q_t(s, a), d and Q by dynamic programs for mu."""
+    mu, seen, value = jax.nn.softmax(LOGITS), [jnp.array([1.0, 0.0])], jnp.zeros(2)
+    for _ in range(2):
+        seen.append(jnp.einsum("s,sa,sax->x", seen[-1], mu, TASK.transition))
+    worth = jnp.zeros((2, 2))
+    for visits in reversed(seen):
+        q = TASK.reward + TASK.transition @ value
+        value, worth = (mu * q).sum(axis=1), worth + visits[:, None] * q
 
     def held(logits):
-        ratio = jnp.exp(MDP.log_probs(logits) - MDP.log_probs(LOGITS))
-        advantage = MDP.to_go() - BASELINE[MDP.states]
-        return -(MDP.probabilities(LOGITS) @ (ratio * advantage).sum(axis=1))
+        return -(jax.nn.softmax(logits) * worth).sum()
 
     second = jax.hessian(lambda logits: expected(LOSSES["lvc"], logits))(LOGITS)
     near(second, jax.hessian(held)(LOGITS))
@@ -162,14 +166,41 @@ def test_maml_holds_the_sampling_still_and_e_maml_s_credit_is_the_rest():
     assert jnp.abs(maml - exact).max() > 1e-2
 
 
-def test_maml_s_sampled_meta_gradient_comes_to_its_expectation():
-    """Trajectories drawn, not enumerated: the estimate lies within its error bar."""
-    each = jax.jacrev(adapted_value)(LOGITS)
-    weight = MDP.probabilities(LOGITS)
-    drawn = each[jr.choice(jr.key(1), len(weight), (4000,), p=weight)]
+@pytest.fixture(scope="module")
+def rolled():
+    """States and actions [n, T] of trajectories in the world itself, by the policy of LOGITS."""
+
+    def act(theta, phi, timestep, key):
+        return jr.categorical(key, theta[jnp.argmax(timestep.obs)]), {}, phi
+
+    agent = Agent(lambda theta, key: None, act, lambda theta, phi, rows, key: phi)
+    one = lambda key: rollout(agent, WORLD.env, LOGITS, None, TASK, num_steps=3, key=key)[1]
+    rows = jax.jit(jax.vmap(one))(jr.split(jr.key(1), 20_000))
+    return jnp.argmax(rows.timestep.obs, axis=-1), rows.action
+
+
+@pytest.mark.parametrize("name", ["likelihood", "lvc", "dice"])
+def test_sampled_meta_gradients_through_the_adapter_come_to_their_expectation(name, rolled):
+    """Drawn by the world and walked by `gradient_adapter`: each estimate is within its error."""
+
+    def inner(theta, logits, data):
+        states, actions, to_go = data
+        log_prob = jax.nn.log_softmax(logits)[states, actions]
+        return LOSSES[name](log_prob, to_go - BASELINE[states]).sum()
+
+    adapter = gradient_adapter(inner, lambda theta, step: ALPHA)
+
+    def after(logits, data):
+        return MDP.value(adapter.step(None, unadapted(logits), data).params)
+
+    slopes = jax.jit(jax.vmap(jax.grad(after), (None, 0)))
+    rewards = TASK.reward[rolled[0], rolled[1]]
+    drawn = slopes(LOGITS, (*rolled, jnp.cumsum(rewards[:, ::-1], axis=1)[:, ::-1]))
+    each = slopes(LOGITS, (MDP.states, MDP.actions, MDP.to_go()))
+    exact = jnp.einsum("n,nsa->sa", MDP.probabilities(LOGITS), each)
     error = drawn.std(axis=0) / np.sqrt(len(drawn))
-    exact = jnp.einsum("n,nsa->sa", weight, each)
     assert (jnp.abs(drawn.mean(axis=0) - exact) < 4 * error).all()
+    assert error.max() < 0.05 * jnp.abs(exact).max()
 
 
 def test_the_likelihood_ratio_s_gradient_is_the_score_s_where_the_data_were_made():

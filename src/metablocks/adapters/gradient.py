@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.lax import stop_gradient as sg
 from jaxtyping import Array, Float, Int, PyTree
 
+from metablocks.trees import split_last
 from metablocks.types import Agent, Key, Phi, Theta, TimeStep, Transition
 
 
@@ -69,6 +70,19 @@ def gradient_adapter(
         return before, last
 
     return GradientAdapter(step, unroll)
+
+
+def adapted(adapter: GradientAdapter, theta: Theta, params: PyTree, rounds: PyTree) -> PyTree:
+    """The parameters phi_0, ..., phi_K that a task's rounds [K + 1, ...] were made by.
+
+    As functions of theta: what an outer loss differentiates.
+
+    Args:
+        params: phi_0.
+    """
+    pre, _ = split_last(rounds)
+    before, last = adapter.unroll(theta, unadapted(params), pre)
+    return jax.tree.map(lambda b, end: jnp.concatenate([b, end[None]]), before.params, last.params)
 
 
 def descended(params: PyTree, slope: PyTree, alpha: Any) -> PyTree:

@@ -13,15 +13,15 @@ from metablocks.adapters.gradient import (
     GradientAdapter,
     gradient_adapter,
     gradient_agent,
-    unadapted,
 )
 from metablocks.adapters.step_sizes import Kind, StepSizes
 from metablocks.baselines import linear_baseline, linear_features
 from metablocks.losses import discounted_returns, discounts, generalised_advantages, standardised
 from metablocks.nets import NormalPolicy
 from metablocks.rollout import live
-from metablocks.trees import split_last
 from metablocks.types import Agent, Key, Transition
+
+Scalar = Float[Array, ""]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,8 @@ class AdaptationConfig:
     """What alpha is: one number, or learned for every parameter, or for every array and step."""
     later_steps: float = 0.5
     """Share of alpha in steps beyond `inner_steps`, at meta-test."""
+    later_decay: Literal["once", "every"] = "once"
+    """Whether those steps all have that share, or every one that share of the one before."""
     first_order: bool = False
     """Whether inner gradients are taken as they are, not differentiated."""
     outer_rounds: Literal["last", "every"] = "last"
@@ -55,7 +57,11 @@ class AdaptationConfig:
     def sizes(self) -> StepSizes:
         """The inner steps' sizes."""
         return StepSizes(
-            self.step_sizes, alpha=self.inner_lr, steps=self.inner_steps, later=self.later_steps
+            self.step_sizes,
+            alpha=self.inner_lr,
+            steps=self.inner_steps,
+            later=self.later_steps,
+            every=self.later_decay == "every",
         )
 
 
@@ -67,10 +73,23 @@ class MetaPolicy(NamedTuple):
 
 
 def meta_policy(cfg: AdaptationConfig, obs_size: int, action_size: int, key: Key) -> MetaPolicy:
-    """A new theta: two tanh layers, and the step sizes of all their parameters."""
-    hidden = (cfg.width, cfg.width)
-    policy = NormalPolicy(obs_size, action_size, hidden=hidden, log_scale=cfg.log_scale, key=key)
+    """A new theta: the policy, and the step sizes of all its parameters."""
+    policy = new_policy(cfg, obs_size, action_size, key=key)
     return MetaPolicy(policy, cfg.sizes.init(policy))
+
+
+def new_policy(
+    cfg: AdaptationConfig, obs_size: int, action_size: int, *, z_size: int = 0, key: Key
+) -> NormalPolicy:
+    """Two tanh layers, which read the state and, where z_size > 0, a latent beside it."""
+    return NormalPolicy(
+        obs_size,
+        action_size,
+        z_size=z_size,
+        hidden=(cfg.width, cfg.width),
+        log_scale=cfg.log_scale,
+        key=key,
+    )
 
 
 def with_advantages(round_: Transition, cfg: AdaptationConfig) -> Transition:
@@ -104,9 +123,21 @@ def policies(policy: Any, rows: Transition) -> Any:
     return over_steps(policy)(rows.timestep.obs)
 
 
-def log_probs(policy: Any, rows: Transition) -> Float[Array, "N T"]:
-    """log pi(a | s) at every step."""
-    return over_steps(lambda pi, action: pi.log_prob(action))(policies(policy, rows), rows.action)
+def log_probs(pi: Any, rows: Transition) -> Float[Array, "N T"]:
+    """log pi(a | s) of what was done at every step, under the distributions pi [N, T]."""
+    return over_steps(lambda pi, action: pi.log_prob(action))(pi, rows.action)
+
+
+def surrogates(loss: Callable[..., Scalar], pi: Any, rows: Transition) -> Float[Array, "N T"]:
+    """A surrogate at every step of one round, under the distributions pi [N, T].
+
+        L(log pi(a | s), log mu(a | s), A),    mu the policy that made the round
+
+    Args:
+        loss: of one step, such as `likelihood_ratio_loss` or a `ppo_clip_loss` with its epsilon.
+    """
+    made = rows.extras
+    return over_steps(loss)(log_probs(pi, rows), made["log_prob"], made["advantage"])
 
 
 def policy_gradient_adapter(
@@ -122,9 +153,8 @@ def policy_gradient_adapter(
 
     def loss(theta: MetaPolicy, policy: Any, rows: Transition) -> Float[Array, ""]:
         made = rows.extras
-        return jax.vmap(surrogate)(
-            log_probs(policy, rows), made["log_prob"], made["advantage"]
-        ).mean()
+        log_prob = log_probs(policies(policy, rows), rows)
+        return jax.vmap(surrogate)(log_prob, made["log_prob"], made["advantage"]).mean()
 
     return gradient_adapter(
         loss,
@@ -148,16 +178,6 @@ def policy_gradient_agent(cfg: AdaptationConfig, adapter: GradientAdapter) -> Ag
     return gradient_agent(
         adapter, lambda theta: theta.policy, act, lambda rows: with_advantages(rows, cfg)
     )
-
-
-def adapted(adapter: GradientAdapter, theta: MetaPolicy, rounds: Transition) -> Any:
-    """The policies theta_0, ..., theta_K that a task's rounds [K + 1, N, T] were made by.
-
-    As functions of theta: what an outer loss differentiates.
-    """
-    pre, _ = split_last(rounds)
-    before, last = adapter.unroll(theta, unadapted(theta.policy), pre)
-    return jax.tree.map(lambda b, end: jnp.concatenate([b, end[None]]), before.params, last.params)
 
 
 def credited(tree: PyTree, cfg: AdaptationConfig) -> PyTree:

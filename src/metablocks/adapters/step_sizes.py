@@ -25,18 +25,22 @@ class StepSizes:
     Args:
         alpha: what they are at first.
         steps: how many steps are taken in meta-training.
-        later: the share that is left of it in later steps, which only meta-testing takes.
+        later: the share that is left of it in later steps, which only meta-testing takes:
+            half in MAML's, from the second step on.
+        every: whether every later step has that share of the one before, as in MAESN's.
 
     Raises:
         ValueError: there is no such kind, or alpha is not positive.
     """
 
-    def __init__(self, kind: Kind, *, alpha: float, steps: int, later: float = 1.0):
+    def __init__(
+        self, kind: Kind, *, alpha: float, steps: int, later: float = 1.0, every: bool = False
+    ):
         if kind not in ("fixed", "meta-sgd", "per-step"):
             raise ValueError(f"no step sizes {kind!r}: expected fixed, meta-sgd or per-step")
         if not alpha > 0:
             raise ValueError(f"inner_lr must be positive, got {alpha}")
-        self.kind, self.alpha, self.steps, self.later = kind, alpha, steps, later
+        self.kind, self.alpha, self.steps, self.later, self.every = kind, alpha, steps, later, every
 
     def init(self, params: PyTree) -> PyTree:
         """The leaf of theta, for parameters like these."""
@@ -48,7 +52,8 @@ class StepSizes:
 
     def __call__(self, sizes: PyTree, step: Int[Array, ""]) -> Any:
         """alpha_k of the step number k."""
-        share = jnp.where(step < self.steps, 1.0, self.later)
+        beyond = jnp.maximum(step - self.steps + 1, 0)
+        share = self.later ** (beyond if self.every else jnp.minimum(beyond, 1))
         if self.kind == "fixed":
             sizes = sg(sizes)
         if self.kind == "per-step":

@@ -19,6 +19,7 @@ from metablocks.losses.soft_actor_critic import sac_losses as sac_losses
 from metablocks.losses.soft_actor_critic import soft_value as soft_value
 from metablocks.losses.soft_actor_critic import temperature_loss as temperature_loss
 from metablocks.losses.surrogate import dice_loss as dice_loss
+from metablocks.losses.surrogate import importance_ratio as importance_ratio
 from metablocks.losses.surrogate import likelihood_ratio_loss as likelihood_ratio_loss
 from metablocks.losses.surrogate import lvc_loss as lvc_loss
 from metablocks.losses.surrogate import magic_box as magic_box

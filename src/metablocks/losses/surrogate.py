@@ -18,6 +18,13 @@ from jaxtyping import Array, Float
 Scalar = Float[Array, ""]
 
 
+def importance_ratio(
+    log_prob: Float[Array, "*axes"], behaviour_log_prob: Float[Array, "*axes"]
+) -> Float[Array, "*axes"]:
+    """sg[pi(a|s) / mu(a|s)]: the weight of what mu did, in a mean that is to be pi's."""
+    return sg(jnp.exp(log_prob - behaviour_log_prob))
+
+
 def likelihood_ratio_loss(
     log_prob: Scalar, behaviour_log_prob: Scalar, advantage: Scalar
 ) -> Scalar:

@@ -29,7 +29,7 @@ class Enumerated:
     luck: Float[Array, " n"]
 
     def __init__(self, task: TabularMDP, *, horizon: int):
-        transition, reward = np.asarray(task.transition), np.asarray(task.reward)
+        transition, reward = jnp.asarray(task.transition), jnp.asarray(task.reward)
         num_states, num_actions = reward.shape
         if horizon < 1:
             raise ValueError(f"horizon must be positive, got {horizon}")
@@ -39,8 +39,8 @@ class Enumerated:
         actions = rows[:, 0::2]
         met = transition[states[:, :-1], actions[:, :-1], states[:, 1:]]
         self.states, self.actions = jnp.asarray(states), jnp.asarray(actions)
-        self.rewards = jnp.asarray(reward[states, actions])
-        self.luck = jnp.asarray(met.prod(axis=1))
+        self.rewards = reward[states, actions]
+        self.luck = met.prod(axis=1)
 
     def log_probs(self, logits: Float[Array, "S A"]) -> Float[Array, "n H"]:
         """log pi(a_t | s_t) of every step."""
