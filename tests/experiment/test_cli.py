@@ -147,6 +147,12 @@ def test_help_explains_each_number(capsys, argv):
     assert ("default: 4000" in text) == (argv[0] == "long")
 
 
+def test_the_logarithm_of_a_scale_has_any_sign():
+    options.check_range("log_scale", -1.0)
+    with pytest.raises(UserError, match="0 or more"):
+        options.check_range("reward_scale", -1.0)
+
+
 @pytest.mark.parametrize(
     ("name", "good", "bad", "expected"),
     [

@@ -19,7 +19,7 @@ A count that a preset itself leaves at 0 may be 0.
 RANGES = (
     (re.compile(r"^(gamma|lam|tau)$|^lr_end$|^entropy_end$"), "a number from 0 to 1"),
     (re.compile(r"(^|_)lr$|^(alpha|epsilon|max_grad_norm)$"), "a number above 0"),
-    (re.compile(r"_(coef|scale)$"), "0 or more"),
+    (re.compile(r"_(coef|scale)$(?<!log_scale)"), "0 or more"),
 )
 """What a real number must be, by its name."""
 
