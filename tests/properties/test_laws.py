@@ -13,6 +13,14 @@ from flax import struct
 from gymnax.environments.misc.point_robot import PointRobot
 
 from metablocks import laws
+from metablocks.adapters import (
+    AdaptationConfig,
+    gradient_adapter,
+    meta_policy,
+    policy_gradient_adapter,
+    policy_gradient_agent,
+    with_advantages,
+)
 from metablocks.dists import DiagNormal
 from metablocks.encoders.product import ProductEncoder
 from metablocks.encoders.recurrent import RecurrentEncoder
@@ -27,8 +35,10 @@ from metablocks.envs.point_goal import (
 )
 from metablocks.exploration.held_action import held_action
 from metablocks.exploration.posterior_sampling import posterior_sampling
+from metablocks.losses import likelihood_ratio_loss
 from metablocks.nets.policies import TanhNormalPolicy
-from metablocks.trees import descend
+from metablocks.rollout import rollout
+from metablocks.trees import descend, take
 from metablocks.types import Agent, Learner
 
 C, Z = 5, 2
@@ -50,6 +60,58 @@ def breaks(law, *args, says, **options):
     assert message.startswith("violated: ") and "at " in message
     for part in (says,) if isinstance(says, str) else says:
         assert part in message, message
+
+
+# --- adapters -----------------------------------------------------------------------------------
+
+
+def slope_adapter(**options):
+    def loss(theta, params, data):
+        return jnp.sum(jnp.sin(params * data)) + theta["pull"] @ params**2
+
+    return gradient_adapter(loss, lambda theta, step: theta["alpha"], **options)
+
+
+ADAPTING = (
+    {"pull": jnp.array([0.5, -0.3]), "start": jnp.array([1.0, -2.0]), "alpha": jnp.array(0.3)},
+    lambda theta: theta["start"],
+    lambda key: jr.normal(key, (2,)),
+)
+
+
+@pytest.mark.parametrize("options", [{}, {"rematerialise": True}])
+def test_gradient_adapters_keep_their_laws(options):
+    laws.adapter_unroll_equals_steps(slope_adapter(**options), *ADAPTING)
+    laws.adapter_gradient_is_exact(slope_adapter(**options), *ADAPTING)
+
+
+def test_policy_gradient_adapters_keep_their_laws():
+    cfg = AdaptationConfig(width=3, step_sizes="meta-sgd")
+    adapter = policy_gradient_adapter(cfg, jax.vmap(likelihood_ratio_loss))
+    theta = meta_policy(cfg, 2, 2, jr.key(0))
+    agent, world = policy_gradient_agent(cfg, adapter), navigation(horizon=4)
+    task = take(world.train(jr.key(1), 1), jnp.array(0))
+
+    def data(key):
+        phi = agent.prior(theta, key)
+        shots = jax.vmap(
+            lambda key: rollout(agent, world.env, theta, phi, task, num_steps=4, key=key)[1]
+        )
+        return with_advantages(shots(jr.split(key, 3)), cfg)
+
+    laws.adapter_unroll_equals_steps(adapter, theta, lambda theta: theta.policy, data)
+    laws.adapter_gradient_is_exact(adapter, theta, lambda theta: theta.policy, data)
+
+
+def test_adapters_that_break_a_law_are_caught():
+    first = slope_adapter(first_order=True)
+    breaks(laws.adapter_gradient_is_exact, first, *ADAPTING, says="finite differences")
+    forgetful = slope_adapter()
+    unroll = lambda theta, phi, data: forgetful.unroll(theta, phi, data[::-1])
+    breaks(
+        laws.adapter_unroll_equals_steps, forgetful._replace(unroll=unroll), *ADAPTING,
+        says=("unroll = step", "right"),
+    )  # fmt: skip
 
 
 # --- encoders -----------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ Each draws seeds and small choices with hypothesis (the same ones every time) an
 or raises an AssertionError that shows the law, the inputs that break it and its two sides.
 """
 
+from metablocks.laws.adapters import adapter_gradient_is_exact as adapter_gradient_is_exact
+from metablocks.laws.adapters import adapter_unroll_equals_steps as adapter_unroll_equals_steps
 from metablocks.laws.agents import agent_preserves_structure as agent_preserves_structure
 from metablocks.laws.distributions import kl_equals_monte_carlo as kl_equals_monte_carlo
 from metablocks.laws.distributions import kl_is_a_divergence as kl_is_a_divergence
