@@ -9,7 +9,11 @@ Zintgraf, Shiarlis, Igl, Schulze, Gal, Hofmann, Whiteson 2020, https://arxiv.org
                      - c_KL KL(q_t || q_{t-1}),    q_{-1} = N(0, I)
 
 Every belief is asked for the *whole* trial, past and future. The policy's gradient does not reach
-the encoder (`--policy-trains-encoder` lets it).
+the encoder (`--policy-trains-encoder` lets it). r_t is what came with s_t: of a transition,
+(a, r, s') are a_{t-1}, r_t, s_t.
+
+Unlike the released code: no done flag beside the state, as episodes end at a known time; states,
+beliefs and rewards are not normalised by running statistics; the KL's weight is what it says.
 """
 
 import dataclasses

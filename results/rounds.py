@@ -74,7 +74,7 @@ def draw(path: Path, runs: list[Path]) -> None:
                 title = "before adaptation" if k == 0 else f"after {k} step{'s' * (k > 1)}"
                 axes.set_title(f"{title}: {returns[k]:.1f}", fontsize=9, fontweight="normal")
             row[0].set_ylabel(name, fontsize=9)
-        figure.savefig(path)
+        figure.savefig(path, bbox_inches="tight")
         plt.close(figure)
 
 
