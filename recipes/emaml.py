@@ -3,13 +3,18 @@
 Stadie, Yang, Houthooft, Chen, Duan, Wu, Abbeel, Sutskever 2018, https://arxiv.org/abs/1803.01118.
 
     phi = theta':   theta' = theta - alpha grad L_in(theta; D),    D ~ pi_theta
-    inner:          L_in = E_D [ -log pi_theta A ]
+    inner:          L_in = E_D [ -sg[pi_theta / pi_old] log pi_theta A ]   (the ratio is 1 at first)
     objective:      min E_T [ L_clip(theta'; D') - lambda sg[R(D')] E_D log pi_theta ],
                     D' ~ pi_theta':  both terms of the gradient of E_{D ~ pi_theta} R(theta'(D)),
                     the second up to a factor, as E_D is a mean over steps where it has a sum
 
 R(D') is the return after adaptation, standardised over the tasks of an update: where it is high,
-what was done before adapting to it becomes more likely. With lambda = 0 this is MAML.
+what was done before adapting to it becomes more likely. With lambda = 0 this is MAML. A round is
+credited for every round after it that the outer loss is of; in later epochs its log-likelihood is
+weighed by its ratio.
+
+Unlike ProMP's version, which standardises single rewards and credits an episode's first action,
+every action of D is credited for the task's return.
 """
 
 import dataclasses
@@ -74,15 +79,25 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
         policy_gradient_loss)(new, importance_ratio(new, old) * advantage))
     agent = policy_gradient_agent(cfg, adapter)
 
-    # -- objective: one task's rounds [K + 1, N, T], and what its last is worth
-    def meta_losses(theta, rounds, post_return):
+    def worths(rounds):                                                  # of every D_k, [tasks, K]
+        returns = (rounds.extras["live"] * rounds.reward).sum(-1).mean(-1)[:, 1:]
+        worth = jax.vmap(standardised, in_axes=1, out_axes=1)(returns)
+        if cfg.outer_rounds == "last":
+            return jnp.broadcast_to(worth[:, -1:], worth.shape)
+        return jnp.cumsum(worth[:, ::-1], axis=1)[:, ::-1] / worth.shape[1]
+
+    # -- objective: one task's rounds [K + 1, N, T], and what each but the last is worth
+    def meta_losses(theta, rounds, worth):
         thetas = adapted(adapter, theta, theta.policy, rounds)           # theta_0, ..., theta_K
         made = jax.vmap(policies)(thetas, rounds), rounds
         clip = partial(ppo_clip_loss, epsilon=cfg.epsilon)
         outer = jax.vmap(partial(surrogates, clip))(*credited(made, cfg))
         (before, pre), _ = split_last(made)
-        credit = jax.vmap(over_steps(lambda live, log_prob: live * sampling_credit_loss(
-            log_prob, post_return)))(pre.extras["live"], jax.vmap(log_probs)(before, pre))
+        log_prob = jax.vmap(log_probs)(before, pre)
+        worth = jnp.broadcast_to(worth[:, None, None], log_prob.shape)
+        credit = jax.vmap(over_steps(lambda live, new, old, worth: live * importance_ratio(
+            new, old) * sampling_credit_loss(new, worth)))(
+                pre.extras["live"], log_prob, pre.extras["log_prob"], worth)
         return {"outer": outer.mean(), "credit": cfg.credit_coef * credit.mean()}
 
     # -- learner
@@ -92,7 +107,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
 
     def update(state, key):
         rounds = new_rounds(agent, benchmark, cfg, state.theta, key)
-        worth = standardised((rounds.extras["live"] * rounds.reward)[:, -1].sum(-1).mean(-1))
+        worth = worths(rounds)
 
         def loss(theta, epoch):
             return mean_and_sum(jax.vmap(meta_losses, (None, 0, 0))(theta, rounds, worth))

@@ -7,10 +7,14 @@ Gupta, Mendonca, Liu, Abbeel, Levine 2018, https://arxiv.org/abs/1802.07245.
     objective:           min E_i [ E_D' [ -pi_theta(a | s, z') / pi_old A' ]
                                    + w KL(N(mu_i, sigma_i^2) || N(0, I)) ],
                          z' = mu_i' + sigma_i' epsilon,    D' ~ pi_theta(. | s, z'),
-                         within a trust region on pi_theta(. | s, z')                   (5, 6)
+                         within a trust region on pi_theta(. | s, z')
 
 Every training task i has its own pre-update law (mu_i, sigma_i), held near N(0, I), from which a
 new task starts. Only the law adapts; theta, the laws and alpha are meta-trained.
+
+The released code's inner loss has no ratio either where the outer step takes another look at D.
+Unlike it: tanh layers of 64, log sigma of the policy starts below 0, and `--outer ppo`,
+`--z-input direction`, `--adapts mean`, `--outer-rounds every` and several inner steps are ours.
 """
 
 import dataclasses
@@ -20,7 +24,6 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jax.lax import stop_gradient as sg
 
 from metablocks.adapters import (
     LatentLaw,
@@ -88,11 +91,15 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     standard = standard_latent(cfg.z_size)
 
     # -- agent: the law of z adapts
-    adapting = {"law": lambda law: law,
-                "mean": lambda law: LatentLaw(law.mean, sg(law.log_scale))}[cfg.adapts]
+    def sizes(theta, step):
+        alpha = cfg.sizes(theta.alpha, step)
+        if cfg.adapts == "law":
+            return alpha
+        alpha = alpha if cfg.step_sizes == "fixed" else alpha.mean
+        return LatentLaw(jnp.broadcast_to(alpha, cfg.z_size), jnp.zeros(cfg.z_size))
+
     adapter = gradient_adapter(
-        lambda theta, law, rows: latent_loss(adapting(law), rows).mean(),
-        lambda theta, step: cfg.sizes(theta.alpha, step),
+        lambda theta, law, rows: latent_loss(law, rows).mean(), sizes,
         first_order=cfg.first_order, rematerialise=cfg.rematerialise)
 
     def policy(theta, obs, z):

@@ -3,13 +3,16 @@
 Finn, Abbeel, Levine 2017, https://arxiv.org/abs/1703.03400.
 
     phi = theta':   theta' = theta - alpha grad L_in(theta; D),    D ~ pi_theta
-    inner:          L_in = E_D [ -log pi_theta A ]
+    inner:          L_in = E_D [ -sg[pi_theta / pi_old] log pi_theta A ]   (the ratio is 1 at first)
     objective:      min E_T E_D' [ -pi_theta' / pi_old' A' ],    D' ~ pi_theta',
                     differentiated through the inner step, within a trust region on pi_theta'
 
 That theta also decides *which* D the step is made of is left out: its data earn the pre-update
 policy no credit. `--inner dice` puts that credit into the inner loss's second derivative,
 `--first-order` leaves the second derivative out, `--step-sizes meta-sgd` learns alpha.
+
+Unlike the published runs: tanh layers of 64, log sigma starts below 0, 20 tasks an update. The
+presets learn alpha, and but for navigation's take PPO's outer step.
 """
 
 import dataclasses

@@ -7,10 +7,14 @@ Rothfuss, Lee, Clavera, Asfour, Abbeel 2019, https://arxiv.org/abs/1810.06784.
                     which gives each action of D its own credit (the low-variance curvature)
     objective:      min E_T [ L_clip(theta'; D') + eta KL(pi_old || pi_theta; D) ],  D' ~ pi_theta',
                     L_clip = E_D' [ -min(rho' A', clip(rho', 1 +- epsilon) A') ],
-                    rho' = pi_theta' / pi_old'                                            (12, 13)
+                    rho' = pi_theta' / pi_old'
 
-The clip holds the *adapted* policies near where D' was made, the KL the *pre-update* policy near
-where D was made: then both sets of data serve several steps of Adam.
+The clip holds the *adapted* policies near where D' was made, the KL the *pre-update* policies near
+where each D was made (with K inner steps: the mean over theta_0, ..., theta_{K-1}, with one eta):
+then all of the data serve several steps of Adam.
+
+Unlike the published runs: alpha is learned and starts larger, Adam's step size falls, log sigma
+starts below 0 in a box of [-1, 1]; steps beyond the trained ones are half as long (MAML's test).
 """
 
 import dataclasses
@@ -80,9 +84,9 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
         clip = partial(ppo_clip_loss, epsilon=cfg.epsilon)
         outer = jax.vmap(partial(surrogates, clip))(pi, post)
         (before, pre), _ = split_last(made)
-        moved = over_steps(lambda pi, row: row.extras["live"] * row.extras["pi"].kl(pi).sum())
-        kl = jax.vmap(moved)(before, pre)
-        return {"outer": outer.mean(), "kl": kl_coef * kl.mean()}
+        moved = over_steps(lambda pi, row: row.extras["pi"].kl(pi).sum())
+        kl = jnp.mean(jax.vmap(moved)(before, pre), where=pre.extras["live"])
+        return {"outer": outer.mean(), "kl": kl_coef * kl}
 
     # -- learner
     def init(key):

@@ -37,9 +37,9 @@ TAIL = """
 Many trajectories: the inner gradient is its expectation, the objective R(theta + alpha grad R).
 One: every single trajectory makes a theta' of its own, the objective E_D R(theta'(D)). DiCE is
 exact for the first only: its credit is inside the inner gradient, so that it knows nothing of what
-R does with an unlucky D. E-MAML's is exact for both, with the weight that the objective has
-(the sum of the scores times R'); `emaml.py` standardises R' and takes the mean over steps, so that
-its `credit_coef` is a weight that has to be found."""
+R does with an unlucky D. E-MAML's is exact for both by construction, with the weight that the
+objective has (the sum of the scores times R'); `emaml.py` standardises R' and takes the mean over
+steps, so that its `credit_coef` is a weight that has to be found."""
 
 
 def estimates(key):

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 def linear_features(obs: Float[Array, "T d"]) -> Float[Array, "T f"]:
     """The features of a trajectory's steps: (s, s^2, t, t^2, t^3, 1), f = 2 d + 4.
 
-    s is clipped to [-10, 10], t counts in hundreds. Duan et al. 2016, section 3.2,
+    s is clipped to [-10, 10], t counts in hundreds. Duan et al. 2016, section 5,
     https://arxiv.org/abs/1604.06778.
     """
     obs = jnp.clip(obs, -10.0, 10.0)

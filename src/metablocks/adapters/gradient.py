@@ -55,7 +55,7 @@ def gradient_adapter(
         rematerialise: what a step computes is computed again for the outer gradient instead of
             kept, so that memory does not grow with K times a step's activations.
 
-    Finn et al. 2017, equation (1), https://arxiv.org/abs/1703.03400.
+    Finn et al. 2017, section 2.2, https://arxiv.org/abs/1703.03400.
     """
 
     def step(theta: Theta, phi: Adapted, data: PyTree) -> Adapted:

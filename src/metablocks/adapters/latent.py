@@ -84,8 +84,8 @@ def latent_loss(law: LatentLaw, rows: Transition) -> Float[Array, " N"]:
 
         -log N(z; mu, sigma^2) A_0,    A_0 the advantage of the first step, standardised over the N
 
-    the whole trajectory's return is the draw's. Gupta et al. 2018, equation (4), and its released
-    code: z is data, not differentiated.
+    the whole trajectory's return is the draw's. Gupta et al. 2018,
+    https://arxiv.org/abs/1802.07245, and its released code: z is data, not differentiated.
     """
     advantage = rows.extras["advantage"][:, 0]
     advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)

@@ -96,8 +96,9 @@ def with_advantages(round_: Transition, cfg: AdaptationConfig) -> Transition:
     """One task's trajectories [N, T] with `live` and `advantage` in their extras.
 
     The values are a linear fit to the round itself. The advantages are standardised over its live
-    steps and zero on the others, so that a mean over N x T is one over live steps, up to a factor.
-    The last step of the horizon ends the return: time is among the features.
+    steps and zero on the others: a mean over N x T is that over the live steps times their share,
+    so that a step on data that ended early is shorter by it. The last step of the horizon ends the
+    return: time is among the features.
     """
     alive, end = jax.vmap(live)(round_), jnp.zeros(())
     reward, discount = alive * round_.reward, discounts(round_.terminated, gamma=cfg.gamma)

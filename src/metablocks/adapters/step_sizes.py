@@ -27,7 +27,8 @@ class StepSizes:
         steps: how many steps are taken in meta-training.
         later: the share that is left of it in later steps, which only meta-testing takes:
             half in MAML's, from the second step on.
-        every: whether every later step has that share of the one before, as in MAESN's.
+        every: whether every later step has that share of the one before, from the third step on
+            at the earliest, as in MAESN's.
 
     Raises:
         ValueError: there is no such kind, or alpha is not positive.
@@ -52,8 +53,10 @@ class StepSizes:
 
     def __call__(self, sizes: PyTree, step: Int[Array, ""]) -> Any:
         """alpha_k of the step number k."""
-        beyond = jnp.maximum(step - self.steps + 1, 0)
-        share = self.later ** (beyond if self.every else jnp.minimum(beyond, 1))
+        if self.every:
+            share = self.later ** jnp.maximum(step - max(self.steps, 2) + 1, 0)
+        else:
+            share = jnp.where(step < self.steps, 1.0, self.later)
         if self.kind == "fixed":
             sizes = sg(sizes)
         if self.kind == "per-step":

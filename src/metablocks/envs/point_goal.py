@@ -235,7 +235,7 @@ def half_circle(*, radius: float = 0.2, horizon: int = 20) -> Benchmark:
         train:  r = -d,    test:  r = 1 - d  if  d <= radius  else  0,    x' = x + 0.1 a,    x_0 = 0
 
     Goals are uniform on the half circle of radius 1, fresh ones for every task (Gupta et al. 2018,
-    https://arxiv.org/abs/1802.07245, section 6; the point robot's numbers are PEARL's).
+    https://arxiv.org/abs/1802.07245; the point robot's numbers are PEARL's).
     """
     positive("radius", radius)
     positive("horizon", horizon)

@@ -42,7 +42,7 @@ def lvc_loss(log_prob: Scalar, advantage: Scalar) -> Scalar:
 
         -pi(a|s) / sg[pi(a|s)] A
 
-    Rothfuss et al. 2019, equation (9), https://arxiv.org/abs/1810.06784.
+    Rothfuss et al. 2019, section 5, https://arxiv.org/abs/1810.06784.
     """
     return likelihood_ratio_loss(log_prob, log_prob, advantage)
 
@@ -50,7 +50,7 @@ def lvc_loss(log_prob: Scalar, advantage: Scalar) -> Scalar:
 def magic_box(log_prob: Float[Array, "*axes"]) -> Float[Array, "*axes"]:
     """1, whose derivatives are those of the likelihood: exp(x - sg[x]).
 
-    Foerster et al. 2018, equation (5), https://arxiv.org/abs/1802.05098.
+    Foerster et al. 2018, https://arxiv.org/abs/1802.05098.
     """
     return jnp.exp(log_prob - sg(log_prob))
 
@@ -66,7 +66,8 @@ def dice_loss(
     With rewards to go for A and decay 1 this is DiCE, -sum_t r_t box[sum_{i <= t} log pi_i], up to
     a constant; a baseline in A changes no expected derivative. A decay below 1 lets later credit
     count less in the second derivative: less variance, more bias. At 0 it is `lvc_loss` + A.
-    The value is 0: only derivatives mean something.
+    The value is 0: only derivatives mean something. Exact for the undiscounted return, with an A
+    that was not fitted to the same data.
 
     Foerster et al. 2018, https://arxiv.org/abs/1802.05098; Farquhar et al. 2019, algorithm 1,
     https://arxiv.org/abs/1909.10549.
@@ -86,6 +87,6 @@ def sampling_credit_loss(log_prob: Scalar, post_return: Scalar) -> Scalar:
 
         -sg[R'] log pi_theta(a|s),    (s, a) of the data that the adaptation was made of
 
-    Stadie et al. 2018, equation (4), https://arxiv.org/abs/1803.01118.
+    Stadie et al. 2018, https://arxiv.org/abs/1803.01118.
     """
     return -log_prob * sg(post_return)
