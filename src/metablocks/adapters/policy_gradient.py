@@ -52,6 +52,8 @@ class AdaptationConfig:
     """Width of the policy's two layers."""
     log_scale: float = -0.3
     """log sigma of the policy at first."""
+    last_scale: float = 1.0
+    """Share of Glorot's weights that the policy's last layer starts from."""
 
     @property
     def sizes(self) -> StepSizes:
@@ -88,6 +90,7 @@ def new_policy(
         z_size=z_size,
         hidden=(cfg.width, cfg.width),
         log_scale=cfg.log_scale,
+        last_scale=cfg.last_scale,
         key=key,
     )
 

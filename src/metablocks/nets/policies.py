@@ -46,6 +46,7 @@ class NormalPolicy(eqx.Module):
         z_size: length of whatever else the policy is conditioned on; 0 for nothing.
         hidden: widths of the hidden layers, with tanh between them.
         log_scale: log sigma at first.
+        last_scale: share of Glorot's weights that the last layer starts from.
     """
 
     mlp: MLP
@@ -59,10 +60,12 @@ class NormalPolicy(eqx.Module):
         z_size: int = 0,
         hidden: tuple[int, ...],
         log_scale: float = 0.0,
+        last_scale: float = 1.0,
         key: Key,
     ):
         mlp = MLP(obs_size + z_size, action_size, hidden, activation=jnp.tanh, key=key)
-        self.mlp = glorot(mlp, key=key)
+        last = lambda mlp: mlp.layers[-1].weight
+        self.mlp = eqx.tree_at(last, glorot(mlp, key=key), replace_fn=lambda w: last_scale * w)
         self.log_scale = jnp.full(action_size, log_scale)
 
     def __call__(
