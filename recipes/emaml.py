@@ -9,9 +9,9 @@ Stadie, Yang, Houthooft, Chen, Duan, Wu, Abbeel, Sutskever 2018, https://arxiv.o
                     the second up to a factor, as E_D is a mean over steps where it has a sum
 
 R(D') is the return after adaptation, standardised over the tasks of an update: where it is high,
-what was done before adapting to it becomes more likely. With lambda = 0 this is MAML. A round is
-credited for every round after it that the outer loss is of; in later epochs its log-likelihood is
-weighed by its ratio.
+what was done before adapting to it becomes more likely. With lambda = 0 this is MAML with
+`--outer ppo`. A round is credited for every round after it that the outer loss is of; in later
+epochs its log-likelihood is weighed by its ratio.
 
 Unlike ProMP's version, which standardises single rewards and credits an episode's first action,
 every action of D is credited for the task's return.
@@ -27,9 +27,9 @@ import jax.numpy as jnp
 from metablocks.adapters import (
     MetaPolicy,
     adapted,
-    credited,
     log_probs,
     meta_policy,
+    outer_rows,
     over_steps,
     policies,
     policy_gradient_adapter,
@@ -91,7 +91,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
         thetas = adapted(adapter, theta, theta.policy, rounds)           # theta_0, ..., theta_K
         made = jax.vmap(policies)(thetas, rounds), rounds
         clip = partial(ppo_clip_loss, epsilon=cfg.epsilon)
-        outer = jax.vmap(partial(surrogates, clip))(*credited(made, cfg))
+        outer = jax.vmap(partial(surrogates, clip))(*outer_rows(made, cfg))
         (before, pre), _ = split_last(made)
         log_prob = jax.vmap(log_probs)(before, pre)
         worth = jnp.broadcast_to(worth[:, None, None], log_prob.shape)

@@ -3,7 +3,8 @@
 Gupta, Mendonca, Liu, Abbeel, Levine 2018, https://arxiv.org/abs/1802.07245.
 
     phi = (mu, sigma):   z ~ N(mu, sigma^2) once an episode,    a_t ~ pi_theta(. | s_t, z)
-    inner:               (mu', sigma') = (mu, sigma) - alpha grad E_D [ -log N(z; mu, sigma^2) A_0 ]
+    inner:               (mu', log sigma') = (mu, log sigma)
+                             - alpha grad E_D [ -log N(z; mu, sigma^2) A_0 ]
     objective:           min E_i [ E_D' [ -pi_theta(a | s, z') / pi_old A' ]
                                    + w KL(N(mu_i, sigma_i^2) || N(0, I)) ],
                          z' = mu_i' + sigma_i' epsilon,    D' ~ pi_theta(. | s, z'),
@@ -28,12 +29,12 @@ import jax.random as jr
 from metablocks.adapters import (
     LatentLaw,
     adapted,
-    credited,
     gradient_adapter,
     held,
     latent_agent,
     latent_loss,
     new_policy,
+    outer_rows,
     over_steps,
     standard_latent,
     surrogates,
@@ -66,6 +67,8 @@ class Config(RunConfig, RoundsConfig, OuterChoice):
     kl_coef: float = 0.1
     """Weight w of the pre-update laws' KL."""
     later_decay: Literal["once", "every"] = "every"
+    """Whether steps beyond the second all have the share `later_steps`, or every one that share of
+    the one before, as in the released test."""
 
 
 class Theta(NamedTuple):
@@ -116,7 +119,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
 
     # -- objective: one training task's rounds [K + 1, N, T], from its own law on
     over_tasks = lambda function: jax.vmap(jax.vmap(function))
-    post = jax.vmap(lambda rounds: credited(rounds, cfg))              # D'
+    post = jax.vmap(lambda rounds: outer_rows(rounds, cfg))              # D'
 
     def post_policies(theta, data):                                    # pi_theta(. | s, z') on D'
         rounds, index = data

@@ -12,7 +12,7 @@ policy no credit. `--inner dice` puts that credit into the inner loss's second d
 `--first-order` leaves the second derivative out, `--step-sizes meta-sgd` learns alpha.
 
 Unlike the published runs: tanh layers of 64, log sigma starts below 0, 20 tasks an update. The
-presets learn alpha, and but for navigation's take PPO's outer step.
+presets learn alpha, and but for navigation's take PPO's outer step (`--outer ppo`).
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ import jax.numpy as jnp
 from metablocks.adapters import (
     MetaPolicy,
     adapted,
-    credited,
     meta_policy,
+    outer_rows,
     over_steps,
     policies,
     policy_gradient_adapter,
@@ -66,6 +66,8 @@ class State(NamedTuple):
 
 # fmt: off
 def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
+    if cfg.first_order and cfg.inner == "dice":
+        raise ValueError("inner dice is a second derivative, and first_order has none: give one")
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, action_size = catalogue.sizes(benchmark)
 
@@ -79,7 +81,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     agent = policy_gradient_agent(cfg, adapter)
 
     # -- objective: every task's rounds [tasks, K + 1, N, T]
-    post = jax.vmap(lambda rounds: credited(rounds, cfg))              # D'
+    post = jax.vmap(lambda rounds: outer_rows(rounds, cfg))              # D'
 
     def post_policies(theta, rounds):                                  # pi_theta'(. | s) on D'
         thetas = jax.vmap(lambda rounds: adapted(adapter, theta, theta.policy, rounds))(rounds)

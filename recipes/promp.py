@@ -27,8 +27,8 @@ import jax.numpy as jnp
 from metablocks.adapters import (
     MetaPolicy,
     adapted,
-    credited,
     meta_policy,
+    outer_rows,
     over_steps,
     policies,
     policy_gradient_adapter,
@@ -68,6 +68,8 @@ class State(NamedTuple):
 def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     if cfg.kl_target and not cfg.kl_coef:
         raise ValueError("kl_coef must be above 0 where it adapts to a kl_target, got 0")
+    if cfg.first_order:
+        raise ValueError("first_order leaves out what ProMP is made of: leave it out, or use maml")
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, action_size = catalogue.sizes(benchmark)
     optimiser = meta_adam(cfg, num_updates=cfg.num_updates)
@@ -80,7 +82,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     def meta_losses(theta, rounds, kl_coef):
         thetas = adapted(adapter, theta, theta.policy, rounds)           # theta_0, ..., theta_K
         made = jax.vmap(policies)(thetas, rounds), rounds
-        pi, post = credited(made, cfg)
+        pi, post = outer_rows(made, cfg)
         clip = partial(ppo_clip_loss, epsilon=cfg.epsilon)
         outer = jax.vmap(partial(surrogates, clip))(pi, post)
         (before, pre), _ = split_last(made)

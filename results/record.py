@@ -19,7 +19,8 @@ def record(run: Path, name: str) -> Path:
         sys.exit(f"error: {run} has no {missing[0]}: give the folder of a finished run")
     target.mkdir(exist_ok=True)
     for file in KEPT:
-        shutil.copy(run / file, target / file)
+        text = (run / file).read_text()
+        (target / file).write_text(text.replace(str(run.resolve().parent) + "/", "runs/"))
     for file in PICTURES:
         if (run / file).exists():
             shutil.copy(run / file, target / file)

@@ -1,7 +1,8 @@
 """Draws how runs explore and adapt: python results/rounds.py PICTURE RUN_DIR [RUN_DIR ...]
 
 A row for every run, a column for every round: all the episodes of one held-out task before its
-first adaptation, and after 1, 2, 3 steps. The runs' benchmarks must lie in a plane.
+first adaptation, and after 1, 2, 3 steps. Give folders that recipes wrote, which hold what was
+learned (those under results/ do not); their benchmarks must lie in a plane.
 """
 
 import dataclasses

@@ -1,5 +1,7 @@
 """Outer steps: the trust region's curvature, its length, and when it stays; Adam's epochs."""
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -9,7 +11,15 @@ import pytest
 
 from metablocks.dists import DiagNormal
 from metablocks.losses import likelihood_ratio_loss
-from metablocks.outer import adam_epochs, fisher_vector_product, trust_region
+from metablocks.outer import (
+    OuterChoice,
+    OuterConfig,
+    adam_epochs,
+    fisher_vector_product,
+    meta_adam,
+    outer_step,
+    trust_region,
+)
 
 OBS, ACTIONS = jr.normal(jr.key(0), (50, 3)), jr.normal(jr.key(1), (50, 2))
 ADVANTAGE = jr.normal(jr.key(2), (50,))
@@ -94,6 +104,29 @@ def test_where_nothing_can_be_gained_it_stays():
     assert told["step"] == 0.0
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"iterations": 0}, {"backtracks": 0}, {"damping": -1.0}, {"shrink": 1.5}, {"shrink": 0.0}],
+    ids=str,
+)
+def test_numbers_with_which_no_step_would_be_made_are_refused(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        trust_region(policies, lambda *row: 0.0, kl, **options)
+
+
+def test_no_outer_step_of_another_kind_is_chosen_silently():
+    for asked in (
+        lambda cfg: cfg.surrogate,
+        lambda cfg: outer_step(cfg, None, None, None, num_updates=1),
+    ):
+        with pytest.raises(ValueError, match="outer must be trust-region or ppo, got 'trust'"):
+            asked(OuterChoice(outer="trust"))
+    with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
+        adam_epochs(policies, None, optimiser=optax.sgd(0.1), epochs=0)
+    with pytest.raises(ValueError, match="theta must be a NamedTuple, got dict"):
+        meta_adam(OuterConfig(), num_updates=1).init({"w": jnp.zeros(2)})
+
+
 def test_a_radius_must_be_positive():
     with pytest.raises(ValueError, match="radius must be positive, got 0"):
         trust_region(policies, surrogate, kl, radius=0.0)
@@ -110,3 +143,28 @@ def test_epochs_are_the_optimiser_s_steps_down_the_surrogate():
     for name in THETA:
         np.testing.assert_allclose(new[name], theta[name], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(told["surrogate"], sum(losses) / 2, rtol=1e-4, atol=1e-6)
+
+
+class Two(NamedTuple):
+    policy: jax.Array
+    alpha: jax.Array
+
+
+def test_alpha_has_a_step_size_of_its_own_and_both_fall_linearly():
+    """Adam's steps are as long as its step size where the gradient is constant."""
+    cfg = OuterConfig(epochs=2, lr=1e-3, alpha_lr=1e-2, lr_end=0.1)
+    optimiser = meta_adam(cfg, num_updates=5)
+    theta = Two(jnp.zeros(3), jnp.zeros(2))
+    state = optimiser.init(theta)
+    for k in range(12):
+        steps, state = optimiser.update(Two(jnp.ones(3), jnp.ones(2)), state, theta)
+        share = 1 - 0.9 * min(k / 10, 1)
+        np.testing.assert_allclose(steps.policy, -1e-3 * share * np.ones(3), rtol=1e-4)
+        np.testing.assert_allclose(steps.alpha, -1e-2 * share * np.ones(2), rtol=1e-4)
+
+
+def test_the_outer_step_goes_down_the_surrogate_of_its_kind():
+    ratio = 1.5
+    new, old, one = jnp.log(ratio), jnp.array(0.0), jnp.array(1.0)
+    assert OuterChoice(outer="trust-region").surrogate(new, old, one) == pytest.approx(-1.5)
+    assert OuterChoice(outer="ppo", epsilon=0.2).surrogate(new, old, one) == pytest.approx(-1.2)

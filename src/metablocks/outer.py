@@ -46,18 +46,30 @@ class OuterChoice(OuterConfig):
     @property
     def surrogate(self) -> Callable[[Scalar, Scalar, Scalar], Scalar]:
         """(log pi, log mu, A) -> what the outer step goes down, of one step."""
-        if self.outer == "trust-region":
-            return likelihood_ratio_loss
-        return partial(ppo_clip_loss, epsilon=self.epsilon)
+        clipped = partial(ppo_clip_loss, epsilon=self.epsilon)
+        return of_kind(self, {"trust-region": likelihood_ratio_loss, "ppo": clipped})
+
+
+def of_kind(cfg: OuterChoice, choices: dict[str, Any]) -> Any:
+    """What belongs to `cfg.outer`."""
+    if cfg.outer not in choices:
+        raise ValueError(f"outer must be trust-region or ppo, got {cfg.outer!r}")
+    return choices[cfg.outer]
 
 
 def meta_adam(cfg: OuterConfig, *, num_updates: int) -> optax.GradientTransformation:
-    """Adam on theta, a NamedTuple, with a step size of its own for the field `alpha`."""
+    """Adam on theta, a NamedTuple, with a step size of its own for the field `alpha` if it has one.
+
+    Raises:
+        ValueError: theta is no NamedTuple.
+    """
 
     def adam(lr: float) -> optax.GradientTransformation:
         return optax.adam(optax.linear_schedule(lr, lr * cfg.lr_end, num_updates * cfg.epochs))
 
     def kinds(theta: Any) -> Any:
+        if not hasattr(theta, "_fields"):
+            raise ValueError(f"theta must be a NamedTuple, got {type(theta).__name__}")
         return type(theta)(*("alpha" if name == "alpha" else "rest" for name in theta._fields))
 
     return optax.partition({"rest": adam(cfg.lr), "alpha": adam(cfg.alpha_lr)}, kinds)
@@ -89,7 +101,12 @@ def adam_epochs(
     Args:
         outputs: (theta, data) -> the distributions that the surrogate is of.
         surrogate: (theta, outputs, data) -> L, to be minimised.
+
+    Raises:
+        ValueError: there are no epochs.
     """
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1, got {epochs}")
 
     def improve(theta: Theta, state: Any, data: PyTree):
         def loss(theta: Theta, epoch: Int[Array, ""]):
@@ -156,11 +173,17 @@ def trust_region(
         shrink: how much shorter each is.
 
     Raises:
-        ValueError: the radius is not positive.
+        ValueError: a number is out of range.
     Schulman et al. 2015, https://arxiv.org/abs/1502.05477, appendix C.
     """
     if not radius > 0:
         raise ValueError(f"radius must be positive, got {radius}")
+    if iterations < 1 or backtracks < 1:
+        raise ValueError(f"iterations and backtracks must be at least 1, got {iterations} and "
+                         f"{backtracks}")  # fmt: skip
+    if not (damping >= 0 and 0 < shrink < 1):
+        raise ValueError(f"damping must be 0 or more and shrink between 0 and 1, got {damping} "
+                         f"and {shrink}")  # fmt: skip
 
     def init(theta: Theta) -> TrustRegionState:
         del theta
@@ -219,7 +242,9 @@ def outer_step(
     num_updates: int,
 ) -> Outer:
     """The outer step that `cfg.outer` names: see `trust_region` and `adam_epochs`."""
-    if cfg.outer == "trust-region":
-        return trust_region(outputs, surrogate, divergence, radius=cfg.radius)
     optimiser = meta_adam(cfg, num_updates=num_updates)
-    return adam_epochs(outputs, surrogate, optimiser=optimiser, epochs=cfg.epochs)
+    made = {
+        "trust-region": lambda: trust_region(outputs, surrogate, divergence, radius=cfg.radius),
+        "ppo": lambda: adam_epochs(outputs, surrogate, optimiser=optimiser, epochs=cfg.epochs),
+    }
+    return of_kind(cfg, made)()

@@ -13,12 +13,14 @@ from metablocks.adapters import (
     AdaptationConfig,
     LatentLaw,
     adapted,
-    credited,
     gradient_adapter,
+    held,
     latent_agent,
     latent_loss,
     log_probs,
     meta_policy,
+    outer_rows,
+    part,
     policies,
     policy_gradient_adapter,
     policy_gradient_agent,
@@ -29,6 +31,7 @@ from metablocks.adapters import (
 )
 from metablocks.baselines import linear_baseline, linear_features
 from metablocks.collection import RoundsConfig, new_rounds, round_returns
+from metablocks.dists import DiagNormal
 from metablocks.envs.point_goal import half_circle, navigation
 from metablocks.evaluate import trial
 from metablocks.losses import likelihood_ratio_loss, lvc_loss, policy_gradient_loss
@@ -62,9 +65,9 @@ def test_the_rounds_were_made_by_the_policies_that_the_steps_lead_to(made):
 
 def test_an_outer_loss_is_of_the_last_round_or_of_every_one_after_a_step(made):
     rows = {"k": jnp.arange(3)}
-    np.testing.assert_array_equal(credited(rows, CFG)["k"], [2])
+    np.testing.assert_array_equal(outer_rows(rows, CFG)["k"], [2])
     every = dataclasses.replace(CFG, outer_rounds="every")
-    np.testing.assert_array_equal(credited(rows, every)["k"], [1, 2])
+    np.testing.assert_array_equal(outer_rows(rows, every)["k"], [1, 2])
 
 
 def test_a_step_is_alpha_times_the_policy_gradient_of_all_steps(made):
@@ -85,6 +88,25 @@ def test_a_step_is_alpha_times_the_policy_gradient_of_all_steps(made):
     want = jax.tree.map(lambda p, g: p + 0.2 * g, theta.policy, slope)
     for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_only_the_named_part_of_the_policy_adapts():
+    head = part(lambda policy: policy.mlp.layers[-1])
+    adapter = policy_gradient_adapter(CFG, LOSS, adapts=head)
+    agent = policy_gradient_agent(CFG, adapter, adapts=head)
+    theta = meta_policy(CFG, 2, 2, jr.key(0), adapts=head)
+    rounds = jax.jit(lambda theta: new_rounds(agent, WORLD, CFG, theta, jr.key(1)))(theta)
+    one = take(rounds, jnp.array(0))
+    whole = policy_gradient_adapter(CFG, LOSS)
+    start = unadapted(theta.policy), unadapted(head.of(theta.policy))
+    rows = take(one, jnp.array(0))
+    every, last = (f.step(theta, phi, rows) for f, phi in zip((whole, adapter), start, strict=True))
+    for a, b in zip(*map(jax.tree.leaves, (head.of(every.params), last.params)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)  # its own step, the rest held
+    layers = adapted(adapter, theta, head.of(theta.policy), one)
+    second = head.into(theta.policy, take(layers, jnp.array(1)))
+    told = log_probs(policies(second, take(one, jnp.array(1))), take(one, jnp.array(1)))
+    np.testing.assert_allclose(told, one.extras["log_prob"][1], rtol=1e-3, atol=1e-4)
 
 
 def outer_slope(inner, theta, one):
@@ -147,19 +169,29 @@ def test_what_comes_after_an_early_end_changes_no_advantage(made):
     np.testing.assert_array_equal(told, same)
 
 
-def test_round_returns_are_over_tasks_and_episodes(made):
-    _, _, rounds = made
-    returns = (rounds.extras["live"] * rounds.reward).sum(-1)
-    np.testing.assert_allclose(round_returns(rounds), returns.mean((0, 2)), rtol=1e-6)
+def test_round_returns_are_over_tasks_and_episodes_and_live_steps(made):
+    rounds = made[2]
+    alive = jnp.arange(6) < 4
+    rounds = eqx.tree_at(
+        lambda rows: (rows.reward, rows.extras["live"]),
+        rounds,
+        (
+            jnp.broadcast_to(jnp.arange(3.0)[:, None, None], rounds.reward.shape),
+            jnp.broadcast_to(alive, rounds.reward.shape),
+        ),
+    )
+    np.testing.assert_allclose(round_returns(rounds), [0.0, 4.0, 8.0])
+
+
+LATENT = gradient_adapter(
+    lambda theta, law, rows: latent_loss(law, rows).mean(), lambda theta, step: 0.5
+)
 
 
 def latent(act):
-    adapter = gradient_adapter(
-        lambda theta, law, rows: latent_loss(law, rows).mean(), lambda theta, step: 0.5
-    )
     cfg = AdaptationConfig()
     return latent_agent(
-        adapter, lambda theta: standard_latent(2), act, lambda rows: with_advantages(rows, cfg)
+        LATENT, lambda theta: standard_latent(2), act, lambda rows: with_advantages(rows, cfg)
     )
 
 
@@ -176,6 +208,30 @@ def test_a_latent_is_held_through_an_episode_and_drawn_anew_for_the_next():
     np.testing.assert_allclose(z[0, :, 0].mean(0), 0.0, atol=0.2)
     np.testing.assert_allclose(z[0, :, 0].std(0), 1.0, atol=0.15)
     assert jnp.abs(z[0, :, 0] - z[1, :, 0]).min() > 0
+
+
+def test_the_rounds_of_a_latent_were_made_by_the_laws_that_the_steps_lead_to():
+    """z' = mu' + sigma' epsilon, on the noise that was held: every outer ratio is 1 at first."""
+    world, pi = half_circle(horizon=5), lambda z: DiagNormal(jnp.tanh(z), jnp.full(2, 0.3))
+
+    def act(theta, z, now, key):
+        action = pi(z).sample(key)
+        return action, {"log_prob": pi(z).log_prob(action)}
+
+    agent, law = latent(act), LatentLaw(jnp.array([0.3, -0.2]), jnp.array([0.1, -0.4]))
+    task = take(world.train(jr.key(0), 1), jnp.array(0))
+    _, rounds = trial(
+        agent, world.env, None, held(law), task, episodes=3, horizon=5, key=jr.key(2), shots=6
+    )
+    rounds = jax.vmap(lambda rows: with_advantages(rows, AdaptationConfig()))(rounds)
+    laws = adapted(LATENT, None, law, rounds)
+    assert jnp.abs(laws.mean[2] - laws.mean[1]).min() > 1e-3
+    for k in range(3):
+        now, rows = take((laws, rounds), jnp.array(k))
+        told = jax.vmap(jax.vmap(lambda noise, a: pi(now.at(noise)).log_prob(a)))(  # noqa: B023
+            rows.extras["noise"], rows.action
+        )
+        np.testing.assert_allclose(told, rows.extras["log_prob"], rtol=1e-3, atol=1e-4)
 
 
 def test_the_latent_s_law_moves_towards_what_paid():

@@ -117,6 +117,13 @@ def test_step_sizes_must_be_positive():
         StepSizes("fixed", alpha=0.0, steps=1)
 
 
+@pytest.mark.parametrize("alpha", [jnp.ones((2, 2)), {"other": 0.1}], ids=("matrix", "tree"))
+def test_a_step_size_that_does_not_fit_the_parameters_is_refused(alpha):
+    adapter = gradient_adapter(lambda theta, p, data: jnp.sum(p["w"] ** 2), lambda theta, k: alpha)
+    with pytest.raises(ValueError, match="a number, or a tree like the adapting parameters"):
+        adapter.step(None, unadapted({"w": THETA}), None)
+
+
 def test_only_the_named_part_adapts():
     policy = NormalPolicy(2, 1, hidden=(3,), key=jr.key(0))
     last = part(lambda policy: policy.mlp.layers[-1])

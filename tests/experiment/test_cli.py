@@ -162,6 +162,13 @@ def test_the_logarithm_of_a_scale_has_any_sign():
         ("vae_lr", 1e-3, 0.0, "above 0"),
         ("alpha", 0.2, -1.0, "above 0"),
         ("kl_coef", 0.0, -1.0, "0 or more"),
+        ("kl_target", 0.0, -1.0, "0 or more"),
+        ("later_steps", 1.0, -3.0, "from 0 to 1"),
+        ("minibatches", 1, 0, "at least 1"),
+        ("epochs", 1, 0, "at least 1"),
+        ("memory", 1, 0, "at least 1"),
+        ("vae_capacity", 1, 0, "at least 1"),
+        ("meta_batch", 1, 2**31, "less than"),
     ],
 )
 def test_a_rate_out_of_range_is_named(name, good, bad, expected):

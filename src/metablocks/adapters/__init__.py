@@ -15,10 +15,10 @@ from metablocks.adapters.latent import latent_loss as latent_loss
 from metablocks.adapters.latent import standard_latent as standard_latent
 from metablocks.adapters.policy_gradient import AdaptationConfig as AdaptationConfig
 from metablocks.adapters.policy_gradient import MetaPolicy as MetaPolicy
-from metablocks.adapters.policy_gradient import credited as credited
 from metablocks.adapters.policy_gradient import log_probs as log_probs
 from metablocks.adapters.policy_gradient import meta_policy as meta_policy
 from metablocks.adapters.policy_gradient import new_policy as new_policy
+from metablocks.adapters.policy_gradient import outer_rows as outer_rows
 from metablocks.adapters.policy_gradient import over_steps as over_steps
 from metablocks.adapters.policy_gradient import policies as policies
 from metablocks.adapters.policy_gradient import policy_gradient_adapter as policy_gradient_adapter

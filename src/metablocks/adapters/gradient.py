@@ -86,9 +86,15 @@ def adapted(adapter: GradientAdapter, theta: Theta, params: PyTree, rounds: PyTr
 
 
 def descended(params: PyTree, slope: PyTree, alpha: Any) -> PyTree:
-    """params - alpha * slope, for a number alpha or a tree of step sizes like the parameters."""
+    """params - alpha * slope, for a number alpha or a tree of step sizes like the parameters.
+
+    Raises:
+        ValueError: alpha is neither.
+    """
     if jax.tree.structure(alpha) == jax.tree.structure(params):
         return jax.tree.map(lambda p, g, a: p - a * g, params, slope, alpha)
+    if jnp.ndim(alpha) if jax.tree.structure(alpha) == jax.tree.structure(0) else True:
+        raise ValueError("a step size must be a number, or a tree like the adapting parameters")
     return jax.tree.map(lambda p, g: p - alpha * g, params, slope)
 
 

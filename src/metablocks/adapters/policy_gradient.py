@@ -11,8 +11,10 @@ from jaxtyping import Array, Float, PyTree
 
 from metablocks.adapters.gradient import (
     GradientAdapter,
+    Part,
     gradient_adapter,
     gradient_agent,
+    part,
 )
 from metablocks.adapters.step_sizes import Kind, StepSizes
 from metablocks.baselines import linear_baseline, linear_features
@@ -74,10 +76,16 @@ class MetaPolicy(NamedTuple):
     alpha: Any
 
 
-def meta_policy(cfg: AdaptationConfig, obs_size: int, action_size: int, key: Key) -> MetaPolicy:
-    """A new theta: the policy, and the step sizes of all its parameters."""
+WHOLE = part(lambda policy: policy)
+"""What adapts, unless a part is named."""
+
+
+def meta_policy(
+    cfg: AdaptationConfig, obs_size: int, action_size: int, key: Key, *, adapts: Part = WHOLE
+) -> MetaPolicy:
+    """A new theta: the policy, and the step sizes of what adapts of it."""
     policy = new_policy(cfg, obs_size, action_size, key=key)
-    return MetaPolicy(policy, cfg.sizes.init(policy))
+    return MetaPolicy(policy, cfg.sizes.init(adapts.of(policy)))
 
 
 def new_policy(
@@ -145,18 +153,22 @@ def surrogates(loss: Callable[..., Scalar], pi: Any, rows: Transition) -> Float[
 
 
 def policy_gradient_adapter(
-    cfg: AdaptationConfig, surrogate: Callable[[Array, Array, Array], Array]
+    cfg: AdaptationConfig,
+    surrogate: Callable[[Array, Array, Array], Array],
+    *,
+    adapts: Part = WHOLE,
 ) -> GradientAdapter:
-    """Steps of all the policy's parameters down a surrogate of one task's data [N, T].
+    """Steps of the policy's parameters down a surrogate of one task's data [N, T].
 
         theta' = theta - alpha grad E_D [ L(log pi_theta(a | s), log mu(a | s), A) ]
 
     Args:
         surrogate: of one trajectory [T]: (log pi, log mu of the policy that made it, A) -> [T].
+        adapts: which part of the policy steps, such as its last layer: phi's parameters.
     """
 
-    def loss(theta: MetaPolicy, policy: Any, rows: Transition) -> Float[Array, ""]:
-        made = rows.extras
+    def loss(theta: MetaPolicy, params: PyTree, rows: Transition) -> Float[Array, ""]:
+        made, policy = rows.extras, adapts.into(theta.policy, params)
         log_prob = log_probs(policies(policy, rows), rows)
         return jax.vmap(surrogate)(log_prob, made["log_prob"], made["advantage"]).mean()
 
@@ -168,23 +180,28 @@ def policy_gradient_adapter(
     )
 
 
-def policy_gradient_agent(cfg: AdaptationConfig, adapter: GradientAdapter) -> Agent:
+def policy_gradient_agent(
+    cfg: AdaptationConfig, adapter: GradientAdapter, *, adapts: Part = WHOLE
+) -> Agent:
     """The agent that acts by a sample of its policy and takes a step after every round.
 
     It records `log_prob` and the distribution `pi` that an action was drawn from.
     """
 
-    def act(theta: MetaPolicy, policy: Any, timestep, key: Key):
-        pi = policy(timestep.obs)
+    def act(theta: MetaPolicy, params: PyTree, timestep, key: Key):
+        pi = adapts.into(theta.policy, params)(timestep.obs)
         action = pi.sample(key)
         return action, {"log_prob": pi.log_prob(action), "pi": pi}
 
     return gradient_agent(
-        adapter, lambda theta: theta.policy, act, lambda rows: with_advantages(rows, cfg)
+        adapter,
+        lambda theta: adapts.of(theta.policy),
+        act,
+        lambda rows: with_advantages(rows, cfg),
     )
 
 
-def credited(tree: PyTree, cfg: AdaptationConfig) -> PyTree:
+def outer_rows(tree: PyTree, cfg: AdaptationConfig) -> PyTree:
     """What the outer loss is of: the last of K + 1 rows, or all but the first."""
     first = 1 if cfg.outer_rounds == "every" else -1
     return jax.tree.map(lambda leaf: leaf[first:], tree)

@@ -31,7 +31,7 @@ class StepSizes:
             at the earliest, as in MAESN's.
 
     Raises:
-        ValueError: there is no such kind, or alpha is not positive.
+        ValueError: there is no such kind, or a number is out of range.
     """
 
     def __init__(
@@ -41,6 +41,10 @@ class StepSizes:
             raise ValueError(f"no step sizes {kind!r}: expected fixed, meta-sgd or per-step")
         if not alpha > 0:
             raise ValueError(f"inner_lr must be positive, got {alpha}")
+        if steps < 1 or not 0 <= later <= 1:
+            raise ValueError(
+                f"steps must be at least 1 and later from 0 to 1, got {steps}, {later}"
+            )
         self.kind, self.alpha, self.steps, self.later, self.every = kind, alpha, steps, later, every
 
     def init(self, params: PyTree) -> PyTree:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from metablocks.experiment import folder as folders
-from metablocks.experiment.errors import Interrupted, RunFailed, UserError, raised_by_a_block
+from metablocks.experiment.errors import Interrupted, RunFailed, UserError, explained
 from metablocks.experiment.options import Command, RunOptions, flag, parse, show_help
 from metablocks.types import Agent, Benchmark, Learner
 
@@ -80,10 +80,13 @@ def start(make: Make, presets: dict[str, Any], argv: list[str], place: list[Path
             *blocks, plan.cfg, folder=path, seed=plan.seed, seeds=plan.seeds,
             save_interval_s=asked.options.save_every_s,
         )  # fmt: skip
-    except ValueError as error:
-        if not raised_by_a_block(error):
+    except (ValueError, OverflowError, RuntimeError) as error:
+        line = explained(error)
+        if line is None:
             raise
-        raise UserError(f"{plan.preset}: {str(error).splitlines()[0]}") from None
+        if not plan.resume:
+            folders.discard(path)
+        raise UserError(f"{plan.preset}: {line}") from None
     closing(path, outcome.summary)
     del held
 

@@ -27,6 +27,15 @@ def warn(line: str) -> None:
     print(f"warning: {line}", file=sys.stderr, flush=True)
 
 
+def explained(error: BaseException) -> str | None:
+    """One line for what the user's numbers brought about; nothing where it is not that."""
+    if isinstance(error, OverflowError) or "RESOURCE_EXHAUSTED" in str(error):
+        return "this does not fit into memory: lower a batch, a width, --seeds or --eval-tasks"
+    if isinstance(error, ValueError) and raised_by_a_block(error):
+        return str(error).splitlines()[0]
+    return None
+
+
 def raised_by_a_block(error: BaseException) -> bool:
     """Whether a line of this package raised it, a block's word on a number, and no library."""
     frame = error.__traceback__

@@ -37,11 +37,20 @@ def create(path: Path) -> Path:
             f"--out {path}: cannot write there ({reason}); give a folder that can be written"
         ) from None
     if taken:
+        run = (path / "config.json").exists()
         raise UserError(
-            f"--out {path}: the folder is not empty and runs are never overwritten; "
-            f"give another, or go on with it: --resume {path}"
+            f"--out {path}: the folder is not empty and runs are never overwritten; give another"
+            + (f", or go on with it: --resume {path}" if run else "")
         )
     return path
+
+
+def discard(path: Path) -> None:
+    """Takes back a folder in which nothing was begun: one with nothing else than a run's head."""
+    if {file.name for file in path.iterdir()} <= {".lock", "config.json"}:
+        for file in path.iterdir():
+            file.unlink()
+        path.rmdir()
 
 
 def lock(path: Path) -> Any:

@@ -10,16 +10,20 @@ from metablocks.experiment.errors import UserError
 
 POSITIVE = re.compile(
     r"^(num|eval)_|_(every|batch|dim|size|width|steps|episodes|tasks)$"
-    r"|^(seeds|horizon|batch|meta_batch|shots|width|depth|hidden|capacity)$|_depth$"
+    r"|^(seeds|horizon|batch|meta_batch|shots|width|depth|hidden|memory|epochs|minibatches)$"
+    r"|(^|_)capacity$|_depth$"
 )
 """Integers whose names say that they count something there must be at least one of.
 
 A count that a preset itself leaves at 0 may be 0.
 """
 RANGES = (
-    (re.compile(r"^(gamma|lam|tau)$|^lr_end$|^entropy_end$"), "a number from 0 to 1"),
+    (
+        re.compile(r"^(gamma|lam|tau|lr_end|entropy_end|later_steps|dice_decay)$"),
+        "a number from 0 to 1",
+    ),
     (re.compile(r"(^|_)lr$|^(alpha|epsilon|max_grad_norm)$"), "a number above 0"),
-    (re.compile(r"_(coef|scale)$(?<!log_scale)"), "0 or more"),
+    (re.compile(r"_(coef|scale|target)$(?<!log_scale)"), "0 or more"),
 )
 """What a real number must be, by its name."""
 
@@ -152,7 +156,7 @@ def check_sizes(values: dict[str, Any], preset: Any) -> None:
         if value < 0 or (positive and value == 0):
             least = "at least 1" if positive else "0 or more"
             raise UserError(f"{flag(name)} got {value}, expected {least}: give a larger value")
-        if name in ("seed", "seeds") and value >= 2**31:
+        if value >= 2**31:
             raise UserError(
                 f"{flag(name)} got {value}, expected less than 2**31: give a smaller one"
             )

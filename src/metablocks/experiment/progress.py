@@ -62,6 +62,8 @@ class Progress:
         """What takes the time just now."""
         if self.live:
             self.bar.update(self.task, description=what)
+        elif what == "compiling":
+            self.say("compiling ...")
 
     def advanced(self, update: int, seconds: float, steps: int) -> None:
         """A chunk has been trained: `steps` environment steps in `seconds`."""
