@@ -115,14 +115,13 @@ def test_numbers_with_which_no_step_would_be_made_are_refused(options):
 
 
 def test_no_outer_step_of_another_kind_is_chosen_silently():
-    for asked in (
-        lambda cfg: cfg.surrogate,
-        lambda cfg: outer_step(cfg, None, None, None, num_updates=1),
-    ):
+    cfg = OuterChoice()
+    object.__setattr__(cfg, "outer", "trust")  # past the type check that only tests make
+    for asked in (lambda: cfg.surrogate, lambda: outer_step(cfg, policies, kl, kl, num_updates=1)):
         with pytest.raises(ValueError, match="outer must be trust-region or ppo, got 'trust'"):
-            asked(OuterChoice(outer="trust"))
+            asked()
     with pytest.raises(ValueError, match="epochs must be at least 1, got 0"):
-        adam_epochs(policies, None, optimiser=optax.sgd(0.1), epochs=0)
+        adam_epochs(policies, kl, optimiser=optax.sgd(0.1), epochs=0)
     with pytest.raises(ValueError, match="theta must be a NamedTuple, got dict"):
         meta_adam(OuterConfig(), num_updates=1).init({"w": jnp.zeros(2)})
 

@@ -40,9 +40,8 @@ def moved(old, new):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"benchmark": "bandit", "decodes": "arms"},
-     {"benchmark": "sparse-point-robot", "decodes": "transition"},
-     {"benchmark": "sparse-point-robot", "decodes": "reward", "policy_trains_encoder": True}],
+    [{"benchmark": "bandit", "decodes": "arms"},
+     {"benchmark": "sparse-point-robot", "decodes": "transition", "policy_trains_encoder": True}],
     ids=str,
 )  # fmt: skip
 def test_every_option_learns_and_counts(varibad, options):
