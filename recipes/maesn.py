@@ -15,7 +15,7 @@ new task starts. Only the law adapts; theta, the laws and alpha are meta-trained
 
 The released code's inner loss has no ratio either where the outer step takes another look at D.
 Unlike it: tanh layers of 64, log sigma of the policy starts below 0, and `--outer ppo`,
-`--z-input direction`, `--adapts mean`, `--outer-rounds every` and several inner steps are ours.
+`--z-input direction`, `--scale-share`, `--outer-rounds every` and several inner steps are ours.
 """
 
 import dataclasses
@@ -62,8 +62,8 @@ class Config(RunConfig, RoundsConfig, OuterChoice):
     """Dimensions of z."""
     z_input: Literal["plain", "direction"] = "plain"
     """What the policy sees of z: all of it, or z / |z|."""
-    adapts: Literal["law", "mean"] = "law"
-    """What the inner steps change: mu and sigma, or mu alone."""
+    scale_share: float = 1.0
+    """Share of alpha in the steps of log sigma; with 0 the mean alone adapts."""
     kl_coef: float = 0.1
     """Weight w of the pre-update laws' KL."""
     later_decay: Literal["once", "every"] = "every"
@@ -96,10 +96,9 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     # -- agent: the law of z adapts
     def sizes(theta, step):
         alpha = cfg.sizes(theta.alpha, step)
-        if cfg.adapts == "law":
-            return alpha
-        alpha = alpha if cfg.step_sizes == "fixed" else alpha.mean
-        return LatentLaw(jnp.broadcast_to(alpha, cfg.z_size), jnp.zeros(cfg.z_size))
+        mean, log_scale = 2 * [alpha] if cfg.step_sizes == "fixed" else jax.tree.leaves(alpha)
+        size = lambda alpha: jnp.broadcast_to(alpha, cfg.z_size)
+        return LatentLaw(size(mean), size(cfg.scale_share * log_scale))
 
     adapter = gradient_adapter(
         lambda theta, law, rows: latent_loss(law, rows).mean(), sizes,

@@ -55,6 +55,8 @@ def refused(capsys, argv):
         (["small", "--noise", "loud"], ["--noise", "'loud'", "one of low, high"]),
         (["small", "--shift=7"], ["--shift", "'7'", "true or false"]),
         (["small", "--num-updats", "5"], ["--num-updats", "did you mean --num-updates?"]),
+        (["small", "-x", "3"], ["unknown option -x", "--"]),
+        (["small", "--lr", "1", "--lr=2"], ["--lr is given twice"]),
         (["small", "--out="], ["--out", "''"]),
         (["small", "--lr", "2"], ["small: lr must be at most 1, got 2.0"]),
         (["small", "--out", "/proc/here"], ["/proc/here", "cannot write there"]),

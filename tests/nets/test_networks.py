@@ -42,6 +42,8 @@ def test_mlp_is_affine_maps_with_relu_between():
     np.testing.assert_allclose(net(OBS), last.weight @ hidden + last.bias, rtol=1e-5)
     with pytest.raises(ValueError, match="positive width"):
         MLP(3, 2, (0,), key=jr.key(0))
+    with pytest.raises(ValueError, match=r"reads 3 numbers, got shape \(5,\)"):
+        MLP(3, 2, (4,), key=jr.key(0))(jnp.zeros(5))
 
 
 def test_twin_critics_are_independent():

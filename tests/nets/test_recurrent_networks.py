@@ -110,6 +110,12 @@ def test_the_reader_is_one_relu_layer_on_the_memory_and_the_observation():
     np.testing.assert_allclose(value, net.value(read)[0], rtol=1e-5)
 
 
+def test_memories_have_a_size():
+    for made in (lambda key: GRU(2, 0, key=key), lambda key: AssociativeMemory(0, 3, 4, key=key)):
+        with pytest.raises(ValueError, match="positive sizes"):
+            made(jr.key(0))
+
+
 def test_an_associative_memory_reads_the_sum_of_what_was_met_at_places_alike():
     memory = AssociativeMemory(2, 3, 4, key=jr.key(0))
     before, places, xs = (jr.normal(jr.key(i), (T, n)) for i, n in ((1, 2), (2, 2), (3, 3)))

@@ -81,7 +81,11 @@ def parse(argv: list[str], presets: dict[str, Any]) -> Command:
             return Command(preset, {}, RunOptions(), frozenset(), help=True)
         if word.startswith("--"):
             name, text = read_option(word, words, names, kinds)
+            if name in values:
+                raise UserError(f"{flag(name)} is given twice: give it once")
             values[name] = convert(flag(name), kinds[name], text)
+        elif word.startswith("-"):
+            raise UserError(f"unknown option {word}: options are spelled {flag(names[0])} VALUE")
         elif preset is None:
             preset = known_preset(word, presets)
         else:

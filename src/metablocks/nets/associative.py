@@ -24,12 +24,19 @@ class AssociativeMemory(eqx.Module):
         place_size: length of s.
         in_size: length of x.
         size: length of keys and values.
+
+    Raises:
+        ValueError: a size is not positive.
     """
 
     key: Float[Array, "size place"]
     value: eqx.nn.Linear
 
     def __init__(self, place_size: int, in_size: int, size: int, *, key: Key):
+        if min(place_size, in_size, size) < 1:
+            raise ValueError(
+                f"a memory needs positive sizes, got {place_size}, {in_size} and {size}"
+            )
         k_key, k_value = jr.split(key)
         self.key = jr.normal(k_key, (size, place_size)) / jnp.sqrt(size)
         self.value = eqx.nn.Linear(in_size, size, key=k_value)

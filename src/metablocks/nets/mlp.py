@@ -19,6 +19,9 @@ class MLP(eqx.Module):
         out_size: the output's length.
         hidden: the width of every hidden layer, e.g. (300, 300, 300).
         activation: between layers; the output is linear.
+
+    Raises:
+        ValueError: a layer has no width; called on an input of another length.
     """
 
     layers: tuple[eqx.nn.Linear, ...]
@@ -44,6 +47,9 @@ class MLP(eqx.Module):
         self.activation = activation
 
     def __call__(self, x: Float[Array, " in_size"]) -> Float[Array, " out_size"]:
+        expected = self.layers[0].in_features
+        if x.shape != (expected,):
+            raise ValueError(f"the network reads {expected} numbers, got shape {x.shape}")
         for layer in self.layers[:-1]:
             x = self.activation(layer(x))
         return self.layers[-1](x)

@@ -23,6 +23,9 @@ class GRU(eqx.Module):
 
     Cho et al. 2014, https://arxiv.org/abs/1406.1078, with the reset gate after the product.
     Unrolling equals stepping, and is faster: what the gates make of the inputs does not wait for h.
+
+    Raises:
+        ValueError: a size is not positive.
     """
 
     inputs: eqx.nn.Linear
@@ -30,6 +33,8 @@ class GRU(eqx.Module):
     bias_n: Float[Array, " h"]
 
     def __init__(self, in_size: int, size: int, *, key: Key):
+        if min(in_size, size) < 1:
+            raise ValueError(f"a memory needs positive sizes, got {in_size} and {size}")
         k_inputs, k_memory = jr.split(key)
         self.inputs = eqx.nn.Linear(in_size, 3 * size, key=k_inputs)
         self.memory = jnp.concatenate(
