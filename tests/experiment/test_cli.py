@@ -164,6 +164,7 @@ def test_the_logarithm_of_a_scale_has_any_sign():
         ("vae_lr", 1e-3, 0.0, "above 0"),
         ("alpha", 0.2, -1.0, "above 0"),
         ("kl_coef", 0.0, -1.0, "0 or more"),
+        ("scale_share", 0.0, -0.1, "0 or more"),
         ("kl_target", 0.0, -1.0, "0 or more"),
         ("later_steps", 1.0, -3.0, "from 0 to 1"),
         ("minibatches", 1, 0, "at least 1"),

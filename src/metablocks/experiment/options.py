@@ -23,7 +23,7 @@ RANGES = (
         "a number from 0 to 1",
     ),
     (re.compile(r"(^|_)lr$|^(alpha|epsilon|max_grad_norm)$"), "a number above 0"),
-    (re.compile(r"_(coef|scale|target)$(?<!log_scale)"), "0 or more"),
+    (re.compile(r"_(coef|scale|target|share)$(?<!log_scale)"), "0 or more"),
 )
 """What a real number must be, by its name."""
 

@@ -50,20 +50,20 @@ def learner_vmap_equals_separate(
 ) -> None:
     """vmap(run)(keys)_i = run(keys_i): seeds trained side by side do not see one another."""
     _update_keeps_structure(learner)
-    alone = jax.jit(learner.init), jax.jit(learner.update)
-    together = tuple(jax.jit(jax.vmap(function)) for function in (learner.init, learner.update))
+    alone = Learner(jax.jit(learner.init), jax.jit(learner.update))
+    together = Learner(jax.jit(jax.vmap(learner.init)), jax.jit(jax.vmap(learner.update)))
 
-    def run(init, update, keys):
-        state, metrics = init(keys[0]), []
+    def run(learner, keys):
+        state, metrics = learner.init(keys[0]), []
         for key in keys[1:]:
-            state, metric = update(state, key)
+            state, metric = learner.update(state, key)
             metrics.append(metric)
         return state, metrics
 
     def check(seed):
         keys = jr.split(jr.key(seed), (num_updates + 1, runs))
-        left = run(*together, keys)
-        right = [run(*alone, keys[:, i]) for i in range(runs)]
+        left = run(together, keys)
+        right = [run(alone, keys[:, i]) for i in range(runs)]
         right = jax.tree.map(lambda *rows: jnp.stack(rows), *right)
         same(left, right, "vmap(run)(keys)_i = run(keys_i)", rtol=rtol, atol=atol, seed=seed)
 
