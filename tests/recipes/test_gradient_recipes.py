@@ -195,6 +195,33 @@ def test_e_maml_credits_every_round_for_all_that_follow_it(load, made):
     close(credit, jax.jit(jax.grad(loss))(before.theta.policy))
 
 
+def test_e_maml_s_second_epoch_weighs_the_data_by_their_ratio(load, made):
+    """Inner step and credit, at the theta that the first epoch led to, held still in the ratio."""
+    options = ONE_STEP | {"inner_lr": 0.5, "lr": 3e-2, "credit_coef": 3.0}
+    cfg, (learner, agent, benchmark) = config(load, "emaml", **options), made("emaml", **options)
+    before, first, _ = updated(learner)
+    _, second, _ = updated(made("emaml", **(options | {"epochs": 2}))[0])
+    slope = jax.tree.map(lambda two, one: 10 * two - 9 * one, moments(second), moments(first))
+    rounds = new_rounds(agent, benchmark, cfg, before.theta, jr.key(1))
+    returns = (rounds.extras["live"] * rounds.reward).sum(-1).mean(-1)[:, 1]
+    worth = (returns - returns.mean()) / returns.std()
+
+    def loss(policy):
+        total = 0.0
+        for one, weight in zip(tasks_of(rounds), worth, strict=True):
+            pre, post = (take(one, jnp.array(k)) for k in range(2))
+            ratio = jnp.exp(seen(first.theta.policy, pre) - pre.extras["log_prob"])
+            paid = lambda policy, a, rows=pre, r=ratio: -(r * a * seen(policy, rows)).mean()
+            slope = jax.grad(paid)(policy, pre.extras["advantage"])
+            after = jax.tree.map(lambda p, g: p - 0.5 * g, policy, slope)
+            new, a = jnp.exp(seen(after, post) - post.extras["log_prob"]), post.extras["advantage"]
+            total -= jnp.minimum(new * a, jnp.clip(new, 0.7, 1.3) * a).mean() / 2
+            total += 3.0 * paid(policy, weight * pre.extras["live"]) / 2
+        return total
+
+    close(slope, jax.jit(jax.grad(loss))(first.theta.policy))
+
+
 def test_promp_s_second_epoch_is_clipped_on_d_prime_and_held_near_what_made_d(load, made):
     """Adam's moments after two epochs tell the gradient at the theta that the first led to.
 
