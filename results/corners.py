@@ -29,7 +29,7 @@ round of 20 episodes each.
 
 
 def paid(promp, cfg, key):
-    """Whether an episode of an untrained policy has any reward, [tasks, episodes]."""
+    """Whether an untrained policy's episode has any reward, good or bad, [tasks, episodes]."""
     learner, agent, benchmark = promp.make(cfg)
     k_theta, k_tasks, k_trials = jr.split(key, 3)
     theta = learner.init(k_theta).theta

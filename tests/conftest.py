@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-FLAGS = "--xla_cpu_use_fusion_emitters=false"  # a third of the compile time
+FLAGS = "--xla_cpu_use_fusion_emitters=false"  # compiles three times as fast
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}".strip()
 
 import hypothesis  # noqa: E402
