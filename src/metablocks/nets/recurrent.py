@@ -14,6 +14,9 @@ from metablocks.nets.features import step_features
 from metablocks.types import Key, TimeStep
 
 
+Gates = tuple[Float[Array, " h"], Float[Array, " h"], Float[Array, " h"]]
+
+
 class GRU(eqx.Module):
     """A gated recurrent unit.
 
@@ -47,7 +50,7 @@ class GRU(eqx.Module):
         return jnp.zeros_like(self.bias_n)
 
     def __call__(self, h: Float[Array, " h"], x: Float[Array, " x"]) -> Float[Array, " h"]:
-        return self._gated(h, self.inputs(x))
+        return self._gated(h, self._read(x))
 
     def unroll(
         self, h: Float[Array, " h"], xs: Float[Array, "T x"], mask: Bool[Array, " T"] | None = None
@@ -60,10 +63,15 @@ class GRU(eqx.Module):
             h = jnp.where(keep, self._gated(h, gates), h)
             return h, h
 
-        return jax.lax.scan(step, h, (jax.vmap(self.inputs)(xs), mask))
+        return jax.lax.scan(step, h, (jax.vmap(self._read)(xs), mask))
 
-    def _gated(self, h: Float[Array, " h"], gates: Float[Array, " gates"]) -> Float[Array, " h"]:
-        x_r, x_u, x_n = jnp.split(gates, 3)
+    def _read(self, x: Float[Array, " x"]) -> Gates:
+        # three arrays: XLA does not vectorise a step that slices one (four times slower on a CPU)
+        x_r, x_u, x_n = jnp.split(self.inputs(x), 3)
+        return x_r, x_u, x_n
+
+    def _gated(self, h: Float[Array, " h"], gates: Gates) -> Float[Array, " h"]:
+        x_r, x_u, x_n = gates
         h_r, h_u, h_n = jnp.split(self.memory @ h, 3)
         r, u = jax.nn.sigmoid(x_r + h_r), jax.nn.sigmoid(x_u + h_u)
         return (1.0 - u) * jnp.tanh(x_n + r * (h_n + self.bias_n)) + u * h
