@@ -88,7 +88,8 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     def init(key):
         theta = RecurrentActorCritic(
             obs_size, num_actions, discrete=discrete, width=cfg.width, embed=cfg.embed,
-            reader=cfg.reader, transitions=cfg.transitions, associative=cfg.associative, key=key)
+            reader=cfg.reader, transitions=cfg.transitions, associative=cfg.associative,
+            log_scale=cfg.log_scale, key=key)
         return State(theta, policy.init(theta))
 
     def update(state, key):

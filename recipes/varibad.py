@@ -10,7 +10,7 @@ Zintgraf, Shiarlis, Igl, Schulze, Gal, Hofmann, Whiteson 2020, https://arxiv.org
 
 Every belief is asked for the *whole* trial, past and future. The policy's gradient does not reach
 the encoder (`--policy-trains-encoder` lets it). r_t is what came with s_t: of a transition,
-(a, r, s') are a_{t-1}, r_t, s_t.
+(a, r, s') are a_{t-1}, r_t, s_t; a is what the policy chose, before the world clips it.
 
 Unlike the released code: no done flag beside the state, as episodes end at a known time; states,
 beliefs and rewards are not normalised by running statistics; the KL's weight is what it says.
@@ -164,7 +164,7 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
             DECODERS[cfg.decodes](obs_size, num_actions, z_size=cfg.z_size,
                                   hidden=(cfg.decoder_width,) * 2, key=k_decoder),
             ActorCritic(obs_size + 2 * cfg.z_size, num_actions, discrete=discrete,
-                        hidden=(cfg.width,) * cfg.depth, key=k_policy))
+                        hidden=(cfg.width,) * cfg.depth, log_scale=cfg.log_scale, key=k_policy))
         trials = new_trials(collector, benchmark, cfg, theta, k_trials)
         kept = keep_trials(None, trials, capacity=cfg.vae_capacity)
         opt_state = vae_adam.init(theta)

@@ -160,3 +160,12 @@ def test_at_first_the_policy_prefers_hardly_anything(discrete):
     pi, value = net(10.0 * jr.normal(jr.key(1), (4,)))
     assert value.shape == ()
     assert float(jnp.abs(pi.logits if discrete else pi.mean).max()) < 0.5
+
+
+def test_log_scale_is_the_log_of_sigma_at_first():
+    key, log_scale = jr.key(0), -1.5
+    feedforward = ActorCritic(4, 3, discrete=False, hidden=(8,), log_scale=log_scale, key=key)
+    recurrent = RecurrentActorCritic(2, 3, discrete=False, width=4, log_scale=log_scale, key=key)
+    policies = feedforward(jnp.ones(4))[0], recurrent.policy(jnp.ones(4))
+    for pi in policies:
+        np.testing.assert_allclose(pi.scale, np.exp(log_scale), rtol=1e-6)

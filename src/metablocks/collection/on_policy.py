@@ -29,6 +29,8 @@ class OnPolicyConfig(PPOConfig):
     """New tasks of an update, one trial in each."""
     trial_episodes: int = 1
     """Episodes of a training trial."""
+    log_scale: float = 0.0
+    """log sigma of a real action at first: the noise that an untrained policy explores with."""
 
     def __post_init__(self):
         if self.meta_batch % self.minibatches:

@@ -53,15 +53,18 @@ class Head(eqx.Module):
     Args:
         discrete: whether `num_actions` counts the actions, or the entries of a real vector, whose
             distribution is N(mu(x), sigma^2) with a sigma of its own.
+        log_scale: log sigma at first.
     """
 
     linear: eqx.nn.Linear
     log_scale: Float[Array, " d"] | None
 
-    def __init__(self, in_size: int, num_actions: int, *, discrete: bool, key: Key):
+    def __init__(
+        self, in_size: int, num_actions: int, *, discrete: bool, log_scale: float = 0.0, key: Key
+    ):
         linear = eqx.nn.Linear(in_size, num_actions, key=key)
         self.linear = eqx.tree_at(lambda net: net.weight, linear, replace_fn=lambda w: 0.01 * w)
-        self.log_scale = None if discrete else jnp.zeros(num_actions)
+        self.log_scale = None if discrete else jnp.full(num_actions, log_scale)
 
     def __call__(self, x: Float[Array, " x"]) -> Categorical | DiagNormal:
         if self.log_scale is None:
@@ -77,6 +80,7 @@ class ActorCritic(eqx.Module):
         num_actions: how many actions there are, or the length of a real action.
         discrete: which of the two.
         hidden: widths of the hidden layers of each network, with tanh between them.
+        log_scale: log sigma of a real action at first.
     """
 
     body: MLP
@@ -84,12 +88,19 @@ class ActorCritic(eqx.Module):
     value: MLP
 
     def __init__(
-        self, in_size: int, num_actions: int, *, discrete: bool, hidden: tuple[int, ...], key: Key
+        self,
+        in_size: int,
+        num_actions: int,
+        *,
+        discrete: bool,
+        hidden: tuple[int, ...],
+        log_scale: float = 0.0,
+        key: Key,
     ):
         k_body, k_policy, k_value = jr.split(key, 3)
         *first, last = hidden
         self.body = MLP(in_size, last, tuple(first), activation=jnp.tanh, key=k_body)
-        self.policy = Head(last, num_actions, discrete=discrete, key=k_policy)
+        self.policy = Head(last, num_actions, discrete=discrete, log_scale=log_scale, key=k_policy)
         self.value = MLP(in_size, 1, hidden, activation=jnp.tanh, key=k_value)
 
     def __call__(self, x: Float[Array, " x"]) -> tuple[Categorical | DiagNormal, Float[Array, ""]]:

@@ -17,7 +17,11 @@ def action_vector(
 def step_features(
     timestep: TimeStep, num_actions: int, *, discrete: bool
 ) -> Float[Array, " features"]:
-    """(s_t, a_{t-1}, r_{t-1}, whether an episode starts here), concatenated: RL2's input."""
+    """(s_t, a_{t-1}, r_{t-1}, whether an episode starts here), concatenated: RL2's input.
+
+    a_{t-1} is what the policy chose, before a world with bounds clips it, as in VariBAD's released
+    code: the action whose probability is learned from, and the one that every world reports.
+    """
     action = action_vector(timestep.prev_action, num_actions, discrete=discrete)
     flags = [timestep.prev_reward[None], timestep.first[None].astype(jnp.float32)]
     return jnp.concatenate([timestep.obs, action, *flags])

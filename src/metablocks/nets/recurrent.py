@@ -13,7 +13,6 @@ from metablocks.nets.associative import AssociativeMemory
 from metablocks.nets.features import step_features
 from metablocks.types import Key, TimeStep
 
-
 Gates = tuple[Float[Array, " h"], Float[Array, " h"], Float[Array, " h"]]
 
 
@@ -103,6 +102,7 @@ class RecurrentActorCritic(eqx.Module):
             an episode starts, s_t is not where it led, which `first` tells.
         associative: size of an `AssociativeMemory` of transitions by their states, whose reading
             the reader gets too; 0 for none.
+        log_scale: log sigma of a real action at first.
 
     Raises:
         ValueError: an associative memory without a reader, or without transitions.
@@ -130,6 +130,7 @@ class RecurrentActorCritic(eqx.Module):
         reader: int = 0,
         transitions: bool = False,
         associative: int = 0,
+        log_scale: float = 0.0,
         key: Key,
     ):
         if associative and not (reader and transitions):
@@ -147,7 +148,9 @@ class RecurrentActorCritic(eqx.Module):
             if associative
             else None
         )
-        self.policy = Head(reader or width, num_actions, discrete=discrete, key=k_policy)
+        self.policy = Head(
+            reader or width, num_actions, discrete=discrete, log_scale=log_scale, key=k_policy
+        )
         self.value = eqx.nn.Linear(reader or width, 1, key=k_value)
         self.obs_size, self.num_actions, self.discrete = obs_size, num_actions, discrete
         self.transitions = transitions
