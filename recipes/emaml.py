@@ -13,8 +13,8 @@ what was done before adapting to it becomes more likely. With lambda = 0 this is
 `--outer ppo`. A round is credited for every round after it that the outer loss is of; in later
 epochs its log-likelihood is weighed by its ratio.
 
-Unlike ProMP's version, which standardises single rewards and credits an episode's first action,
-every action of D is credited for the task's return.
+Unlike ProMP's version, which standardises single rewards over an update and takes their mean over a
+task's steps, the task's mean return is standardised; both credit every action of D.
 """
 
 import dataclasses

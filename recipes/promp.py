@@ -13,8 +13,9 @@ The clip holds the *adapted* policies near where D' was made, the KL the *pre-up
 where each D was made (with K inner steps: the mean over theta_0, ..., theta_{K-1}, with one eta):
 then all of the data serve several steps of Adam.
 
-Unlike the published runs: alpha is learned and starts larger, Adam's step size falls, log sigma
-starts below 0 in a box of [-1, 1]; steps beyond the trained ones are half as long (MAML's test).
+Unlike the published runs: alpha is learned and starts larger (but on half-cheetah), updates are of
+fewer tasks, Adam's step size is larger and falls, lambda is .95 on half-cheetah, log sigma starts
+below 0 in a box of [-1, 1]; steps beyond the trained ones are half as long (MAML's test).
 """
 
 import dataclasses

@@ -11,6 +11,9 @@ E-RL2: Stadie et al. 2018, https://arxiv.org/abs/1803.01118.
 
 The memory is reset between tasks only, and the discount is never cut inside a trial: what is found
 out in one episode earns the reward of the next. That is all there is to exploring.
+
+Unlike the paper: PPO, as its successors have it, for a trust region; a bonus for the policy's
+entropy; a smaller memory, which the value shares.
 """
 
 import dataclasses

@@ -12,8 +12,9 @@ Every belief is asked for the *whole* trial, past and future. The policy's gradi
 the encoder (`--policy-trains-encoder` lets it). r_t is what came with s_t: of a transition,
 (a, r, s') are a_{t-1}, r_t, s_t; a is what the policy chose, before the world clips it.
 
-Unlike the released code: no done flag beside the state, as episodes end at a known time; states,
-beliefs and rewards are not normalised by running statistics; the KL's weight is what it says.
+Unlike the released code: no done flag beside the state, as episodes end at a known time (but in
+cartpole); no input embeddings; states, beliefs and rewards are not normalised by running
+statistics; the value's loss is a square; the KL's weight is what it says, beside 1/2 (r - r')^2.
 """
 
 import dataclasses
@@ -131,11 +132,11 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
         return theta.encoder.unroll(jax.vmap(context)(*steps), trial.extras["live"])
 
     def elbo_losses(theta, trial, key):
-        q = beliefs(theta, trial)
+        q, count = beliefs(theta, trial), jnp.append(True, trial.extras["live"])
         rows = jax.vmap(lambda row: dataclasses.replace(row, action=as_vector(row.action)))(trial)
-        unlikely = lambda m: trial.extras["live"] @ jax.vmap(theta.decoder.loss, (0, None))(rows, m)
-        return {"reconstruction": reconstruction_loss(
-                    q, unlikely, terms=cfg.elbo_terms or None, key=key),
+        unlikely = lambda m: count[1:] @ jax.vmap(theta.decoder.loss, (0, None))(rows, m)
+        left = reconstruction_loss(q, unlikely, terms=cfg.elbo_terms or None, where=count, key=key)
+        return {"reconstruction": left,
                 "kl": cfg.kl_coef * kl_chain(q, standard_normal(cfg.z_size)).sum()}
 
     def improve_beliefs(theta, opt_state, kept, steps, key):

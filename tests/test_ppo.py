@@ -123,7 +123,9 @@ def test_steps_of_no_episode_are_as_if_they_were_not_there():
     last = reward[:, 2] - value[:, 2]
     first = reward[:, 0] + 0.5 * value[:, 2] - value[:, 0] + 0.5 * 0.7 * last
     targets = jnp.stack([first + value[:, 0], last + value[:, 2]])
-    slope = -0.5 * targets.sum() / (NUM * STEPS)  # of c_V 1/2 (V - G)^2 at V = 0
+    slope = (
+        -0.5 * targets.sum() / (NUM * 2)
+    )  # the mean over live steps of c_V 1/2 (V - G)^2 at V = 0
     np.testing.assert_allclose(gradient(state)["value"], slope, rtol=1e-4)
 
 

@@ -82,7 +82,8 @@ def ppo(
 
     The discount is never cut inside a trial, and the trial's last step ends it (V_T = 0). Trials
     stay whole in the minibatches, so that `heads` may unroll a memory over them. Steps that are not
-    `live`, of no episode because one ended before its time, are as if they were not there.
+    `live`, of no episode because one ended before its time, are as if they were not there: E_t is
+    over the update's live steps.
 
     Args:
         heads: (theta, trial [T]) -> (the policies pi_t and the values V_t [T] at its steps).
@@ -127,6 +128,7 @@ def ppo(
 
     def improve(theta: Theta, state: PPOState, trials: Transition, reward: Array, key: Key):
         value, live = trials.extras["value"], trials.extras["live"]
+        share = live.mean()
         advantage = jax.vmap(advantages)(reward, value, live)
         data = trials, standardised(advantage, where=live), advantage + value
         c_h = jnp.asarray(entropy_coef(state.updates))
@@ -134,7 +136,8 @@ def ppo(
         def loss(theta: Theta, rows: Array):
             over_trials = jax.vmap(trial_losses, in_axes=(None, 0, 0, 0, None))
             trial, advantage, target = take(data, rows)
-            return mean_and_sum(over_trials(theta, trial, advantage, target, c_h))
+            losses = over_trials(theta, trial, advantage, target, c_h)
+            return mean_and_sum(jax.tree.map(lambda loss: loss / share, losses))
 
         batches = minibatches(len(reward), epochs=cfg.epochs, num=cfg.minibatches, key=key)
         theta, opt_state, losses = gradient_steps(loss, optimiser, theta, state.opt_state, batches)

@@ -19,8 +19,8 @@ class TimeStep(eqx.Module):
     """What a policy may look at when it picks a_t.
 
     `first` marks the first step of an episode; the previous action and reward survive episode
-    ends, because a policy with memory adapts across them. At the very first step of a rollout
-    they are zero.
+    ends, because a policy with memory adapts across them. At the very first step of a trial they
+    are zero.
     """
 
     obs: Shaped[Array, "*obs"]

@@ -54,6 +54,20 @@ def test_the_reconstruction_is_the_expected_loss_of_a_draw_of_every_belief(terms
     assert float(losses.mean()) == pytest.approx(float(expected), rel=0.02)
 
 
+@pytest.mark.parametrize("terms", [None, 2, 3])
+def test_beliefs_that_repeat_the_one_before_are_not_asked_again(terms):
+    """As when the trial had been cut where its episode ended; also with more terms than beliefs."""
+    q = jax.tree.map(lambda leaf: leaf[jnp.array([0, 0, 1, 1, 1])], chain(2))
+    where = jnp.array([True, False, True, False, False])
+    losses = jax.vmap(
+        lambda key: reconstruction_loss(
+            q, lambda z: 0.5 * jnp.sum(z**2), terms=terms, where=where, key=key
+        )
+    )(jr.split(jr.key(3), 20_000))
+    expected = 0.5 * (q.mean**2 + q.scale**2)[where].sum()
+    assert float(losses.mean()) == pytest.approx(float(expected), rel=0.02)
+
+
 def test_places_pay_or_not_by_their_own_heads():
     """The Bernoulli likelihood of every step, and over a trial that of counts of visits and pay."""
     z, cells = jnp.array([0.5, -1.0]), jr.randint(jr.key(1), (30,), 0, 5)

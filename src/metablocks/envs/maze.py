@@ -53,8 +53,9 @@ def maze(*, size: int = 9, horizon: int = 30) -> Benchmark:
     """A maze that is drawn anew for every task, and a goal in it that shows only from close by.
 
     The observation: the walls and the goal in the 3 x 3 cells around [18], then the cell's
-    column and row, one-hot [2 size]. Rewards as in the gridworld. After the visual mazes of
-    Duan et al. 2016, https://arxiv.org/abs/1611.02779, section 3.3.
+    column and row, one-hot [2 size]. The goal is in any free cell more than two
+    steps away. Rewards as in the gridworld. After the visual mazes of Duan et al. 2016,
+    https://arxiv.org/abs/1611.02779, section 3.3.
 
     Raises:
         ValueError: size is not an odd number of at least 5, or horizon is not positive.

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from metablocks.trees import take
 from metablocks.types import Key
@@ -29,6 +29,7 @@ def reconstruction_loss(
     decoder_loss: Callable[[Float[Array, " z"]], Float[Array, ""]],
     *,
     terms: int | None = None,
+    where: Bool[Array, " T_and_1"] | None = None,
     key: Key,
 ) -> Float[Array, ""]:
     """What every belief on the way, t = 0, ..., T, leaves unexplained of the trial, summed.
@@ -44,15 +45,20 @@ def reconstruction_loss(
         decoder_loss: z -> -log p(trial | z).
         terms: how many beliefs, drawn without replacement, stand for all T + 1; the sum is scaled
             up to theirs.
+        where: which beliefs count; those that follow a step of no episode repeat the one before.
 
     Raises:
         ValueError: there are fewer beliefs than terms.
     """
     k_terms, k_draw = jr.split(key)
     num = jax.tree.leaves(q)[0].shape[0]
+    counted = jnp.ones(num, bool) if where is None else where
+    count = counted.sum()
     if terms is not None:
         if terms > num:
             raise ValueError(f"elbo terms must be at most a trial's {num} beliefs, got {terms}")
-        q = take(q, jr.choice(k_terms, num, (terms,), replace=False))
-    keys = jr.split(k_draw, jax.tree.leaves(q)[0].shape[0])
-    return num * jax.vmap(lambda q, key: decoder_loss(q.sample(key)))(q, keys).mean()
+        drawn = jr.choice(k_terms, num, (terms,), replace=False, p=counted / count)
+        q, counted = take((q, counted), drawn)  # with fewer that count than terms, all of them
+    keys = jr.split(k_draw, len(counted))
+    losses = jax.vmap(lambda q, key: decoder_loss(q.sample(key)))(q, keys)
+    return count * jnp.mean(losses, where=counted)

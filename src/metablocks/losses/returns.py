@@ -85,6 +85,6 @@ def credited_rewards(r_t: Float[Array, " T"], *, explore_steps: int) -> Float[Ar
 
         r_t = 0  for  t < explore_steps
 
-    Stadie et al. 2018, section 3.2, https://arxiv.org/abs/1803.01118.
+    Stadie et al. 2018, https://arxiv.org/abs/1803.01118.
     """
     return jnp.where(jnp.arange(len(r_t)) < explore_steps, 0.0, r_t)

@@ -152,7 +152,7 @@ class Seeker(NamedTuple):
 def bayes_optimal(*, size: int = 5, horizon: int = 15, episodes: int = 4) -> tuple[Agent, Search]:
     """The agent of the highest expected return over a trial of `gridworld`, and its search.
 
-    Zintgraf et al. 2019, https://arxiv.org/abs/1910.08348, figure 3, compare with it.
+    Zintgraf et al. 2019, https://arxiv.org/abs/1910.08348, compare with it.
     """
     walls = np.zeros((size, size), bool)
     grid = problem(walls, goal_cells(size), (0, 0), horizon, episodes)
