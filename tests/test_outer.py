@@ -80,7 +80,9 @@ def test_the_step_is_the_natural_gradient_as_long_as_the_radius_allows():
     )
     far = kl(policies(THETA), policies(new))
     np.testing.assert_allclose(told["divergence"], far, rtol=1e-2)
-    assert far <= 1e-4 and (far > 0.9e-4 or told["step"] < 1.0)
+    tried = moved / told["step"]  # the length that the quadratic says the radius allows
+    np.testing.assert_allclose(0.5 * tried @ hessian @ tried, 1e-4, rtol=1e-2)
+    assert far <= 1e-4
 
 
 def test_a_step_never_leaves_the_region_nor_raises_the_surrogate():
@@ -91,6 +93,14 @@ def test_a_step_never_leaves_the_region_nor_raises_the_surrogate():
         assert surrogate(new, policies(new)) < surrogate(THETA, policies(THETA))
         np.testing.assert_allclose(told["surrogate"], surrogate(new, policies(new)), rtol=1e-4)
         assert state.steps == 1
+
+
+def test_a_step_is_shortened_until_the_divergence_itself_is_inside():
+    steep = lambda old, new, data=None: kl(old, new) * (1.0 + 100.0 * kl(old, new))
+    region = trust_region(policies, surrogate, steep, radius=0.05)
+    new, _, told = region.improve(THETA, region.init(THETA), None)
+    assert 0.02 < steep(policies(THETA), policies(new)) <= 0.05 * 1.001
+    assert 0.0 < told["step"] < 1.0
 
 
 def test_where_nothing_can_be_gained_it_stays():

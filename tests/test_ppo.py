@@ -129,6 +129,60 @@ def test_steps_of_no_episode_are_as_if_they_were_not_there():
     np.testing.assert_allclose(gradient(state)["value"], slope, rtol=1e-4)
 
 
+def test_advantages_are_standardised_and_averaged_over_live_steps():
+    theta = theta_of(jr.key(0))
+    made, reward = trials(theta, jr.key(1)), jr.normal(jr.key(2), (NUM, STEPS))
+    live = jr.bernoulli(jr.key(3), 0.6, (NUM, STEPS))
+    made = eqx.tree_at(lambda rows: rows.extras["live"], made, live)
+    cfg = dataclasses.replace(PLAIN, gamma=0.0)  # A_t = r_t
+    _, state, losses = improved(cfg, theta, made, reward)
+    advantage = (reward - reward[live].mean()) / reward[live].std()
+
+    def loss(theta):
+        log_probs = jax.nn.log_softmax(theta["logits"])[jnp.arange(STEPS), made.action]
+        return -(log_probs * advantage)[live].mean()
+
+    chex.assert_trees_all_close(gradient(state), jax.grad(loss)(theta), rtol=1e-3, atol=1e-6)
+    assert float(losses["policy"]) == pytest.approx(0.0, abs=1e-5)  # -A, whose live mean is 0
+
+
+def test_the_numbers_of_a_config_do_what_they_say():
+    theta = theta_of(jr.key(0)) | {"value": jnp.array(1.0)}
+    made, reward = trials(theta, jr.key(1)), jr.normal(jr.key(2), (NUM, STEPS))
+    plain = dataclasses.replace(PLAIN, value_coef=0.5, entropy_coef=0.3)
+
+    def with_(**options):
+        return dataclasses.replace(plain, **options)
+
+    scaled = improved(with_(reward_scale=3.0), theta, made, reward)[0]
+    chex.assert_trees_all_close(scaled, improved(plain, theta, made, 3.0 * reward)[0], rtol=1e-6)
+    _, state, losses = improved(with_(max_grad_norm=1e-3), theta, made, reward)
+    assert float(optax.tree.norm(gradient(state))) == pytest.approx(1e-3, rel=1e-3)
+    # far from where the trials were made (V = 0), the clipped value counts: it is the worse one
+    returns = jax.vmap(
+        lambda r: discounted_returns(r, jnp.full(STEPS, 0.5), bootstrap=jnp.zeros(()))
+    )(reward)
+    worse = jnp.maximum((1.0 - returns) ** 2, (plain.epsilon - returns) ** 2)
+    clipped = improved(with_(clip_value=True), theta, made, reward)[2]
+    assert float(clipped["value"]) == pytest.approx(float(0.25 * worse.mean()), rel=1e-4)
+    assert float(losses["value"]) == pytest.approx(float(0.25 * ((1.0 - returns) ** 2).mean()))
+
+
+def test_the_step_size_and_the_entropy_s_weight_fall_over_the_updates():
+    theta = theta_of(jr.key(0))
+    made, reward = trials(theta, jr.key(1)), jr.normal(jr.key(2), (NUM, STEPS))
+    cfg = dataclasses.replace(PLAIN, entropy_coef=0.3, entropy_end=0.5, lr_end=0.0)
+    block = ppo(cfg, heads, num_updates=1)
+    first, state, before = block.improve(theta, block.init(theta), made, reward, jr.key(9))
+    second, _, after = block.improve(first, state, made, reward, jr.key(9))
+    chex.assert_trees_all_equal(second, first)  # nothing is left of the step size
+    entropies = [
+        -w * jax.vmap(lambda logits: Categorical(logits).entropy())(t["logits"]).mean()
+        for w, t in ((0.3, theta), (0.15, first))
+    ]
+    np.testing.assert_allclose([before["entropy"], after["entropy"]], entropies, rtol=1e-5)
+
+
 def test_an_episode_s_end_cuts_no_return():
     theta = theta_of(jr.key(0))
     made, reward = trials(theta, jr.key(1)), jr.normal(jr.key(2), (NUM, STEPS))

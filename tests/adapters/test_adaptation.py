@@ -90,6 +90,23 @@ def test_a_step_is_alpha_times_the_policy_gradient_of_all_steps(made):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
+def test_inner_and_outer_ratios_are_to_the_policy_that_the_data_say_made_them(made):
+    _, theta, rounds = made
+    rows = take(take(rounds, jnp.array(0)), jnp.array(0))
+    told = surrogates(likelihood_ratio_loss, policies(theta.policy, rows), rows)
+    np.testing.assert_allclose(told, -rows.extras["advantage"], rtol=1e-3, atol=1e-4)
+    rarer = eqx.tree_at(lambda rows: rows.extras["log_prob"], rows, rows.extras["log_prob"] - 0.7)
+    adapter = policy_gradient_adapter(CFG, jax.vmap(likelihood_ratio_loss))
+    steps = (
+        jax.tree.map(
+            jnp.subtract, adapter.step(theta, unadapted(theta.policy), data).params, theta.policy
+        )
+        for data in (rows, rarer)
+    )
+    for step, longer in zip(*map(jax.tree.leaves, steps), strict=True):
+        np.testing.assert_allclose(longer, np.exp(0.7) * step, rtol=1e-2, atol=1e-5)
+
+
 def test_only_the_named_part_of_the_policy_adapts():
     head = part(lambda policy: policy.mlp.layers[-1])
     adapter = policy_gradient_adapter(CFG, LOSS, adapts=head)
@@ -167,6 +184,7 @@ def test_what_comes_after_an_early_end_changes_no_advantage(made):
     other = eqx.tree_at(lambda rows: rows.reward, rows, rows.reward.at[0, 3:].set(77.0))
     told, same = (with_advantages(one, CFG).extras["advantage"] for one in (rows, other))
     np.testing.assert_array_equal(told, same)
+    np.testing.assert_array_equal(told[0, 3:], 0.0)
 
 
 def test_round_returns_are_over_tasks_and_episodes_and_live_steps(made):
@@ -276,3 +294,10 @@ def test_the_latent_s_loss_is_the_score_of_its_draw(made):
     told = jax.grad(lambda law: latent_loss(law, rows).mean())(law)
     np.testing.assert_allclose(told.mean, -(gap / jnp.exp(law.log_scale) * a).mean(0), rtol=1e-3)
     np.testing.assert_allclose(told.log_scale, -((gap**2 - 1) * a).mean(0), rtol=1e-3)
+    np.testing.assert_allclose(jax.vmap(law.at)(gap), rows.extras["z"][:, 0], rtol=1e-5)
+
+    def by_draw(z):
+        moved = eqx.tree_at(lambda rows: rows.extras["z"], rows, z)
+        return latent_loss(law, moved).mean()
+
+    np.testing.assert_array_equal(jax.grad(by_draw)(rows.extras["z"]), 0.0)  # z is data

@@ -108,13 +108,16 @@ def test_step_sizes_by_kind():
     chex.assert_trees_all_equal_shapes(each.init(params), params)
     steps = StepSizes("per-step", alpha=0.5, steps=2)
     sizes = jax.tree.map(lambda a: a + jnp.arange(2.0), steps.init(params))
-    for k, alpha in ((0, 0.5), (1, 1.5), (7, 1.5)):
+    for k, alpha in ((0, 0.5), (1, 1.5), (6, 1.5), (7, 1.5)):
         assert steps(sizes, jnp.array(k)) == {"w": alpha, "b": alpha}
 
 
 def test_step_sizes_must_be_positive():
     with pytest.raises(ValueError, match="inner_lr must be positive, got 0"):
         StepSizes("fixed", alpha=0.0, steps=1)
+    for steps, later in ((0, 1.0), (1, 1.5), (1, -0.1)):
+        with pytest.raises(ValueError, match=f"got {steps}, {later}"):
+            StepSizes("fixed", alpha=0.1, steps=steps, later=later)
 
 
 @pytest.mark.parametrize("alpha", [jnp.ones((2, 2)), {"other": 0.1}], ids=("matrix", "tree"))

@@ -12,6 +12,7 @@ from metablocks.envs.tabular import random_mdp
 from metablocks.losses import (
     adaptive_coef,
     dice_loss,
+    importance_ratio,
     likelihood_ratio_loss,
     lvc_loss,
     policy_gradient_loss,
@@ -207,6 +208,18 @@ def test_the_likelihood_ratio_s_gradient_is_the_score_s_where_the_data_were_made
     loss = lambda x: likelihood_ratio_loss(x, jnp.array(-1.2), jnp.array(2.0))
     near(jax.value_and_grad(loss)(jnp.array(-1.2)), (-2.0, -2.0))
     near(loss(jnp.array(-0.7)), -2.0 * np.exp(0.5))
+
+
+def test_what_the_data_were_made_by_and_what_they_earned_are_not_differentiated():
+    x, mu, a = jnp.array(-0.7), jnp.array(-1.2), jnp.array(2.0)
+    for loss in (likelihood_ratio_loss, lambda x, mu, a: lvc_loss(x, a),
+                 lambda x, mu, a: policy_gradient_loss(x, a),
+                 lambda x, mu, a: sampling_credit_loss(x, a),
+                 lambda x, mu, a: dice_loss(x[None], a[None])[0]):  # fmt: skip
+        slopes = jax.grad(loss, argnums=(0, 1, 2))(x, mu, a)
+        assert slopes[0] != 0 and slopes[1:] == (0, 0)
+    assert jax.grad(importance_ratio, argnums=(0, 1))(x, mu) == (0, 0)
+    near(importance_ratio(x, mu), np.exp(0.5))
 
 
 @pytest.mark.parametrize(("divergence", "factor"), [(0.005, 0.5), (0.01, 1.0), (0.016, 2.0)])
