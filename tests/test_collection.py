@@ -155,6 +155,8 @@ def test_what_follows_an_early_end_is_not_live_and_earns_no_return():
         lambda theta, phi, now, key: (jnp.int32(1), {}, phi),
         lambda theta, phi, trajectories, key: phi,
     )
+    with pytest.raises(ValueError, match="multiple of minibatches"):
+        OnPolicyConfig(minibatches=0)
     cfg = OnPolicyConfig(meta_batch=tasks, minibatches=1, trial_episodes=2)
     made = new_trials(pushing, cartpole(horizon=horizon), cfg, None, jr.key(0))
     live = made.extras["live"].reshape(tasks, 2, horizon)

@@ -207,5 +207,7 @@ def test_minibatches_are_of_whole_trials():
     _, state, _ = block.improve(theta, block.init(theta), made, made.reward, jr.key(2))
     assert set(seen) == {(STEPS,)}
     assert state.opt_state[1][0].count == 6
+    with pytest.raises(ValueError, match="are not the trials'"):
+        improved(cfg, theta, made, made.reward.sum(axis=1))
     with pytest.raises(ValueError, match="4 equal minibatches"):
         improved(PPOConfig(minibatches=4), theta, made, made.reward)

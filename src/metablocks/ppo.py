@@ -86,7 +86,8 @@ def ppo(
     over the update's live steps.
 
     Args:
-        heads: (theta, trial [T]) -> (the policies pi_t and the values V_t [T] at its steps).
+        heads: (theta, trial [T]) -> (the policies pi_t, stacked, with `log_prob` and `entropy`, and
+            the values V_t [T] at its steps).
         num_updates: over how many updates the step size and the entropy's weight fall.
 
     The trials' extras must hold `log_prob` and `value`, as they were when the trial was made, and
@@ -127,6 +128,8 @@ def ppo(
         return PPOState(optimiser.init(theta), jnp.zeros((), jnp.int32))
 
     def improve(theta: Theta, state: PPOState, trials: Transition, reward: Array, key: Key):
+        if reward.shape != trials.reward.shape:
+            raise ValueError(f"rewards {reward.shape} are not the trials' {trials.reward.shape}")
         value, live = trials.extras["value"], trials.extras["live"]
         share = live.mean()
         advantage = jax.vmap(advantages)(reward, value, live)

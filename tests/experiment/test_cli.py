@@ -37,7 +37,7 @@ def refused(capsys, argv):
     [
         ([], ["no preset given", "small, long"]),
         (["smal"], ["'smal'", "did you mean small?", "small, long"]),
-        (["zzz"], ["'zzz'", "There are: small, long"]),
+        (["zzz"], ["'zzz'", "there are: small, long"]),
         (["small", "long"], ["'long'", "after the preset 'small'"]),
         (["small", "--lr", "fast"], ["--lr", "'fast'", "a number"]),
         (["small", "--lr", "nan"], ["--lr", "'nan'", "a number"]),
@@ -51,6 +51,7 @@ def refused(capsys, argv):
         (["small", "--seeds", "0"], ["--seeds got 0", "at least 1"]),
         (["small", "--seed", "-1"], ["--seed got -1", "0 or more"]),
         (["small", "--seed", "99999999999"], ["--seed got 99999999999", "less than 2**31"]),
+        (["small", "--seed", "2147483647", "--seeds", "2"], ["--seed got 2147483647", "2 seeds"]),
         (["small", "--save-every-s", "-1"], ["--save-every-s got -1.0", "0 or more"]),
         (["small", "--noise", "loud"], ["--noise", "'loud'", "one of low, high"]),
         (["small", "--shift=7"], ["--shift", "'7'", "true or false"]),
@@ -110,6 +111,14 @@ def test_a_folder_of_another_program_is_refused(capsys, finished, tmp_path, chan
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | change))
     assert part in refused(capsys, ["--resume", folder])
+
+
+def test_a_record_without_checkpoints_is_refused_and_stays_as_it_is(capsys, finished, tmp_path):
+    folder = tmp_path / "record"
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("checkpoints"))
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    assert "no checkpoint to go on from" in refused(capsys, ["--resume", folder])
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
 def test_a_folder_in_use_is_refused(capsys, finished):

@@ -169,3 +169,7 @@ def test_log_scale_is_the_log_of_sigma_at_first():
     policies = feedforward(jnp.ones(4))[0], recurrent.policy(jnp.ones(4))
     for pi in policies:
         np.testing.assert_allclose(pi.scale, np.exp(log_scale), rtol=1e-6)
+    least = ActorCritic(4, 3, discrete=False, hidden=(8,), log_scale=-200.0, key=key)
+    assert (least(jnp.ones(4))[0].scale > 0.9e-6).all()
+    with pytest.raises(ValueError, match="discrete actions have none"):
+        RecurrentActorCritic(2, 3, discrete=True, width=4, log_scale=log_scale, key=key)

@@ -62,7 +62,8 @@ def latent_agent(
     Args:
         start: theta -> the law before any data.
         act: (theta, z, timestep, key) -> (action, extras).
-        data: a round's trajectories [N, T] -> what the adapter's loss reads.
+        data: a round's trajectories [N, T] -> what the adapter's loss reads: `with_advantages` for
+            `latent_loss`.
     """
 
     def step(theta: Theta, phi: Held, timestep: TimeStep, key: Key):
@@ -86,8 +87,15 @@ def latent_loss(law: LatentLaw, rows: Transition) -> Float[Array, " N"]:
 
     the whole trajectory's return is the draw's. Gupta et al. 2018,
     https://arxiv.org/abs/1802.07245, and its released code: z is data, not differentiated.
+
+    Raises:
+        ValueError: there is one trajectory, which tells nothing.
     """
     advantage = rows.extras["advantage"][:, 0]
+    if len(advantage) < 2:
+        raise ValueError(
+            "a latent's law adapts by comparing draws: shots must be at least 2, got 1"
+        )
     advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
     z = jax.lax.stop_gradient(rows.extras["z"][:, 0])
     return -jax.vmap(law.law().log_prob)(z) * jax.lax.stop_gradient(advantage)

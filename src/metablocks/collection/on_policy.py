@@ -33,7 +33,7 @@ class OnPolicyConfig(PPOConfig):
     """log sigma of a real action at first: the noise that an untrained policy explores with."""
 
     def __post_init__(self):
-        if self.meta_batch % self.minibatches:
+        if min(self.meta_batch, self.minibatches) < 1 or self.meta_batch % self.minibatches:
             raise ValueError(
                 f"meta_batch must be a multiple of minibatches ({self.minibatches}), got "
                 f"{self.meta_batch}"
@@ -64,7 +64,16 @@ def trial_return(made: Transition) -> Float[Array, ""]:
 
 
 def keep_trials(kept: Replay | None, made: Transition, *, capacity: int) -> Replay:
-    """The latest `capacity` trials, whatever task they are of; of their extras only `live`."""
+    """The latest `capacity` trials, whatever task they are of; of their extras only `live`.
+
+    Raises:
+        ValueError: they are fewer than were made at once.
+    """
+    if capacity < len(made.reward):
+        raise ValueError(
+            f"a capacity of {capacity} trials is less than the {len(made.reward)} of an update: "
+            "give a larger one"
+        )
     made = eqx.tree_at(lambda rows: rows.extras, made, {"live": made.extras["live"]})
     if kept is None:
         one = jax.tree.map(lambda leaf: leaf[0], made)

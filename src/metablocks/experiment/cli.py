@@ -121,6 +121,11 @@ def resumed(asked: Command, presets: dict[str, Any], recipe: str) -> Plan:
     given = {"preset": asked.preset} if asked.preset else {}
     given |= asked.numbers | {n: getattr(asked.options, n) for n in asked.given}
     agree(path, given, saved | saved["config"])
+    if folders.read_lines(path / "metrics.jsonl") and not any((path / "checkpoints").glob("*")):
+        raise UserError(
+            f"--resume {path}: it has evaluations but no checkpoint to go on from (records under "
+            "results/ keep none); start a new run"
+        )
     numbers = saved["config"] | {k: v for k, v in given.items() if k == "num_updates"}
     return Plan(saved["preset"], kind(**numbers), saved["seed"], saved["seeds"], resume=True)
 
@@ -225,7 +230,7 @@ def command(argv: list[str]) -> str:
 def closing(path: Path, summary: dict[str, Any]) -> None:
     """The last lines: where the time went, the folder, its picture."""
     shares = summary["shares"]
-    costs = ("evaluation", "logging", "checkpoints")
+    costs = ("start", "evaluation", "logging", "checkpoints", "pictures")
     parts = [f"{name} {shares.get(name, 0):.1%}" for name in ("training", "compilation", *costs)]
     print("time: " + " · ".join(parts))
     print(f"run folder: {path}")

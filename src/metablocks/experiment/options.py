@@ -24,6 +24,7 @@ RANGES = (
     ),
     (re.compile(r"(^|_)lr$|^(alpha|epsilon|max_grad_norm)$"), "a number above 0"),
     (re.compile(r"_(coef|scale|target|share)$(?<!log_scale)"), "0 or more"),
+    (re.compile(r"^log_scale$"), "a number from -10 to 3"),
 )
 """What a real number must be, by its name."""
 
@@ -58,7 +59,7 @@ class Command(NamedTuple):
 def nearest(name: str, known: list[str]) -> str:
     """The hint after an unknown name: what was probably meant, and what there is."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return (f"did you mean {close[0]}? " if close else "") + f"There are: {', '.join(known)}"
+    return (f"did you mean {close[0]}? T" if close else "t") + f"here are: {', '.join(known)}"
 
 
 def flag(field: str) -> str:
@@ -117,7 +118,8 @@ def read_option(word: str, words: list[str], names: list[str], kinds: dict) -> t
     if equals:
         return name, text
     if kinds[name] is bool:
-        return name, words.pop(0) if words and words[0] in ("true", "false") else "true"
+        said = bool(words) and words[0].lower() in ("true", "false")
+        return name, words.pop(0).lower() if said else "true"
     if not words or words[0].startswith("--"):
         raise UserError(f"{option} needs a value: {expected(kinds[name])}, as in {option} VALUE")
     return name, words.pop(0)
@@ -164,6 +166,11 @@ def check_sizes(values: dict[str, Any], preset: Any) -> None:
             raise UserError(
                 f"{flag(name)} got {value}, expected less than 2**31: give a smaller one"
             )
+    if values.get("seed", 0) + values.get("seeds", 1) > 2**31:
+        raise UserError(
+            f"--seed got {values['seed']}, and the last of {values['seeds']} seeds is not below "
+            "2**31: give a smaller one"
+        )
 
 
 def check_range(name: str, value: float) -> None:
@@ -172,6 +179,7 @@ def check_range(name: str, value: float) -> None:
         "a number from 0 to 1": 0 <= value <= 1,
         "a number above 0": value > 0,
         "0 or more": value >= 0,
+        "a number from -10 to 3": -10 <= value <= 3,
     }
     for pattern, expected in RANGES:
         if pattern.search(name) and not holds[expected]:

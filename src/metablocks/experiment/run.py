@@ -72,6 +72,7 @@ def interruptible() -> Iterator[list[int]]:
     def note(number: int, frame: Any) -> None:
         del frame
         asked.append(number)
+        print("stopping as soon as what is being computed is done; again to stop now", flush=True)
         for name in before:
             signal.signal(name, before[name])
 

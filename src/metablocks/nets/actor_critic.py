@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from metablocks.dists import Categorical, DiagNormal
 from metablocks.nets.critics import TwinCritic
 from metablocks.nets.mlp import MLP
-from metablocks.nets.policies import TanhNormalPolicy
+from metablocks.nets.policies import TanhNormalPolicy, scale_of
 from metablocks.types import Key
 
 
@@ -53,7 +53,10 @@ class Head(eqx.Module):
     Args:
         discrete: whether `num_actions` counts the actions, or the entries of a real vector, whose
             distribution is N(mu(x), sigma^2) with a sigma of its own.
-        log_scale: log sigma at first.
+        log_scale: log sigma at first; sigma is at least 1e-6.
+
+    Raises:
+        ValueError: discrete actions are given a log sigma.
     """
 
     linear: eqx.nn.Linear
@@ -62,6 +65,10 @@ class Head(eqx.Module):
     def __init__(
         self, in_size: int, num_actions: int, *, discrete: bool, log_scale: float = 0.0, key: Key
     ):
+        if discrete and log_scale:
+            raise ValueError(
+                f"log_scale is {log_scale}, but discrete actions have none: leave it out"
+            )
         linear = eqx.nn.Linear(in_size, num_actions, key=key)
         self.linear = eqx.tree_at(lambda net: net.weight, linear, replace_fn=lambda w: 0.01 * w)
         self.log_scale = None if discrete else jnp.full(num_actions, log_scale)
@@ -69,7 +76,7 @@ class Head(eqx.Module):
     def __call__(self, x: Float[Array, " x"]) -> Categorical | DiagNormal:
         if self.log_scale is None:
             return Categorical(self.linear(x))
-        return DiagNormal(self.linear(x), jnp.exp(self.log_scale))
+        return DiagNormal(self.linear(x), scale_of(self.log_scale))
 
 
 class ActorCritic(eqx.Module):

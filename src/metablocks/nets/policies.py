@@ -12,6 +12,11 @@ LOG_SCALE_MIN, LOG_SCALE_MAX = -20.0, 2.0
 LEAST_LOG_SCALE = -13.8
 
 
+def scale_of(log_scale: Float[Array, " act"]) -> Float[Array, " act"]:
+    """sigma, at least 1e-6: log sigma is learned, and may drift."""
+    return jnp.exp(jnp.maximum(log_scale, LEAST_LOG_SCALE))
+
+
 class TanhNormalPolicy(eqx.Module):
     """pi(a | s, z) = tanh N(mu(s, z), sigma(s, z)^2), with log sigma in [-20, 2].
 
@@ -72,4 +77,4 @@ class NormalPolicy(eqx.Module):
         self, obs: Float[Array, " obs"], z: Float[Array, " z"] | None = None
     ) -> DiagNormal:
         x = obs if z is None else jnp.concatenate([obs, z])
-        return DiagNormal(self.mlp(x), jnp.exp(jnp.maximum(self.log_scale, LEAST_LOG_SCALE)))
+        return DiagNormal(self.mlp(x), scale_of(self.log_scale))
