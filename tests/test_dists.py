@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+import scipy.special
 import scipy.stats
 
-from metablocks.dists import DiagNormal, TanhNormal, standard_normal
+from metablocks.dists import Categorical, DiagNormal, TanhNormal, standard_normal
 
 MEAN, SCALE = jnp.array([0.3, -1.0, 2.0]), jnp.array([0.5, 1.5, 0.1])
 
@@ -82,3 +83,14 @@ def test_kl_is_the_integral_of_the_log_ratio():
     np.testing.assert_allclose(p.kl(q), expected, rtol=1e-4)
     np.testing.assert_array_equal(p.kl(p), np.zeros(3))
     np.testing.assert_array_equal(standard_normal(3).kl(standard_normal(3)), np.zeros(3))
+
+
+def test_a_categorical_is_scipy_s():
+    pi, other = Categorical(jnp.array([0.5, -1.0, 2.0])), Categorical(jnp.array([1.0, 0.3, -0.4]))
+    p, q = (scipy.special.softmax(np.float64(law.logits)) for law in (pi, other))
+    assert float(pi.entropy()) == pytest.approx(scipy.stats.entropy(p), rel=1e-5)
+    assert float(pi.kl(other)) == pytest.approx(scipy.stats.entropy(p, q), rel=1e-5)
+    np.testing.assert_allclose(jax.vmap(pi.log_prob)(jnp.arange(3)), np.log(p), rtol=1e-5)
+    drawn = np.bincount(jax.vmap(pi.sample)(jr.split(jr.key(0), 5000)), minlength=3)
+    assert scipy.stats.chisquare(drawn, 5000 * p).pvalue > 1e-3
+    assert pi.mode() == 2

@@ -120,6 +120,8 @@ def test_only_the_named_part_of_the_policy_adapts():
     every, last = (f.step(theta, phi, rows) for f, phi in zip((whole, adapter), start, strict=True))
     for a, b in zip(*map(jax.tree.leaves, (head.of(every.params), last.params)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)  # its own step, the rest held
+    moved = jnp.abs(last.params.weight - head.of(theta.policy).weight)
+    assert moved.max() > 1e-4
     layers = adapted(adapter, theta, head.of(theta.policy), one)
     second = head.into(theta.policy, take(layers, jnp.array(1)))
     told = log_probs(policies(second, take(one, jnp.array(1))), take(one, jnp.array(1)))

@@ -68,3 +68,4 @@ def test_gradient_reaches_every_parameter():
 
     grads = jax.grad(loss)(ENCODER)
     assert all((leaf != 0).any() for leaf in jax.tree.leaves(eqx.filter(grads, eqx.is_array)))
+    assert (grads.mlp.layers[-1].bias != 0).all()  # means and variances alike

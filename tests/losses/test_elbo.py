@@ -54,6 +54,14 @@ def test_the_reconstruction_is_the_expected_loss_of_a_draw_of_every_belief(terms
     assert float(losses.mean()) == pytest.approx(float(expected), rel=0.02)
 
 
+def test_every_belief_has_a_draw_of_its_own():
+    q = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), standard_normal(1))
+    losses = jax.vmap(lambda key: reconstruction_loss(q, lambda z: z[0], key=key))(
+        jr.split(jr.key(3), 20_000)
+    )
+    assert float(losses.var()) == pytest.approx(4.0, rel=0.05)  # one draw for all: 16
+
+
 @pytest.mark.parametrize("terms", [None, 2, 3])
 def test_beliefs_that_repeat_the_one_before_are_not_asked_again(terms):
     """As when the trial had been cut where its episode ended; also with more terms than beliefs."""

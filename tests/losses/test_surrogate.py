@@ -225,3 +225,4 @@ def test_what_the_data_were_made_by_and_what_they_earned_are_not_differentiated(
 @pytest.mark.parametrize(("divergence", "factor"), [(0.005, 0.5), (0.01, 1.0), (0.016, 2.0)])
 def test_the_penalty_follows_its_target(divergence, factor):
     assert adaptive_coef(jnp.array(3.0), jnp.array(divergence), target=0.01) == 3.0 * factor
+    assert adaptive_coef(jnp.array(1e-6), jnp.array(0.0), target=0.01) == np.float32(1e-6)

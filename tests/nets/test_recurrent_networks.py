@@ -157,9 +157,11 @@ def test_the_memory_goes_through_an_episode_s_end():
 @pytest.mark.parametrize("discrete", [True, False])
 def test_at_first_the_policy_prefers_hardly_anything(discrete):
     net = ActorCritic(4, 3, discrete=discrete, hidden=(8,), key=jr.key(0))
-    pi, value = net(10.0 * jr.normal(jr.key(1), (4,)))
-    assert value.shape == ()
-    assert float(jnp.abs(pi.logits if discrete else pi.mean).max()) < 0.5
+    pi, value = jax.vmap(net)(10.0 * jr.normal(jr.key(1), (20, 4)))
+    assert value.shape == (20,)
+    preferred = pi.logits if discrete else pi.mean
+    assert float(jnp.abs(preferred).max()) < 0.5
+    assert 0.0 < float(jnp.ptp(preferred, axis=0).max()) < 0.05  # the same for all states
 
 
 def test_log_scale_is_the_log_of_sigma_at_first():

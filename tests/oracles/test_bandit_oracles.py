@@ -81,6 +81,10 @@ def test_the_bayes_optimal_agent_gets_what_the_program_says_and_none_gets_more()
 def test_uniform_gets_a_half_per_pull():
     mean, error = mean_return(bandit.uniform(5), bernoulli_bandit())
     assert abs(mean - 5.0) < 4 * error
+    agent = bandit.uniform(5)
+    now = TimeStep(jnp.zeros(1), jnp.int32(0), jnp.zeros(()), jnp.array(True))
+    acts = jax.vmap(lambda key: agent.act(None, agent.prior(None, key), now, key)[0])
+    assert len(np.unique(acts(jr.split(jr.key(0), 100)))) == 5  # any one arm gets a half too
 
 
 def test_the_told_agent_gets_the_largest_of_the_probabilities():

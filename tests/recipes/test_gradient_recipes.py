@@ -170,9 +170,13 @@ def test_maml_s_meta_gradient_goes_through_the_inner_step_that_is_asked_for(load
     assert before.theta.alpha == after.theta.alpha
 
 
-def test_e_maml_credits_every_round_for_all_that_follow_it(load, made):
-    """w_0 = (R_1 + R_2) / 2, w_1 = R_2 / 2: the sum of the outer rounds that D_k led to."""
-    options = ONE_STEP | {"inner_steps": 2, "outer_rounds": "every", "inner_lr": 0.5}
+@pytest.mark.parametrize("outer_rounds", ["every", "last"])
+def test_e_maml_credits_every_round_for_all_that_follow_it(load, made, outer_rounds):
+    """w_0 = (R_1 + R_2) / 2, w_1 = R_2 / 2: the sum of the outer rounds that D_k led to.
+
+    Where the last round alone is outer, w_0 = w_1 = R_2.
+    """
+    options = ONE_STEP | {"inner_steps": 2, "outer_rounds": outer_rounds, "inner_lr": 0.5}
     cfg, (learner, agent, benchmark) = config(load, "emaml", **options), made("emaml", **options)
     before, paid, _ = updated(learner)
     _, blind, _ = updated(made("emaml", credit_coef=0.0, **options)[0])
@@ -180,6 +184,8 @@ def test_e_maml_credits_every_round_for_all_that_follow_it(load, made):
     returns = (rounds.extras["live"] * rounds.reward).sum(-1).mean(-1)[:, 1:]
     worth = (returns - returns.mean(0)) / returns.std(0)
     weights = jnp.stack([worth.sum(axis=1) / 2, worth[:, 1] / 2], axis=1)
+    if outer_rounds == "last":
+        weights = jnp.stack([worth[:, 1]] * 2, axis=1)
 
     def loss(policy):
         total = 0.0
@@ -195,12 +201,17 @@ def test_e_maml_credits_every_round_for_all_that_follow_it(load, made):
     close(credit, jax.jit(jax.grad(loss))(before.theta.policy))
 
 
-def test_e_maml_s_second_epoch_weighs_the_data_by_their_ratio(load, made):
+@pytest.mark.parametrize(
+    ("name", "credit", "more"),
+    [("emaml", 3.0, {"credit_coef": 3.0}), ("maml", 0.0, {"outer": "ppo"})],
+    ids=["emaml", "maml"],
+)
+def test_a_second_epoch_weighs_the_data_by_their_ratio(load, made, name, credit, more):
     """Inner step and credit, at the theta that the first epoch led to, held still in the ratio."""
-    options = ONE_STEP | {"inner_lr": 0.5, "lr": 3e-2, "credit_coef": 3.0}
-    cfg, (learner, agent, benchmark) = config(load, "emaml", **options), made("emaml", **options)
+    options = ONE_STEP | {"inner_lr": 0.5, "lr": 3e-2} | more
+    cfg, (learner, agent, benchmark) = config(load, name, **options), made(name, **options)
     before, first, _ = updated(learner)
-    _, second, _ = updated(made("emaml", **(options | {"epochs": 2}))[0])
+    _, second, _ = updated(made(name, **(options | {"epochs": 2}))[0])
     slope = jax.tree.map(lambda two, one: 10 * two - 9 * one, moments(second), moments(first))
     rounds = new_rounds(agent, benchmark, cfg, before.theta, jr.key(1))
     returns = (rounds.extras["live"] * rounds.reward).sum(-1).mean(-1)[:, 1]
@@ -216,7 +227,7 @@ def test_e_maml_s_second_epoch_weighs_the_data_by_their_ratio(load, made):
             after = jax.tree.map(lambda p, g: p - 0.5 * g, policy, slope)
             new, a = jnp.exp(seen(after, post) - post.extras["log_prob"]), post.extras["advantage"]
             total -= jnp.minimum(new * a, jnp.clip(new, 0.7, 1.3) * a).mean() / 2
-            total += 3.0 * paid(policy, weight * pre.extras["live"]) / 2
+            total += credit * paid(policy, weight * pre.extras["live"]) / 2
         return total
 
     close(slope, jax.jit(jax.grad(loss))(first.theta.policy))

@@ -5,10 +5,13 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 import pytest
 
 from metablocks import laws
+from metablocks.collection import new_trials
 from metablocks.experiment import plot, presets, scenery
+from metablocks.ppo import ppo
 from metablocks.trees import all_finite
 
 TINY = {
@@ -81,10 +84,23 @@ def test_the_policy_acts_on_the_belief_and_the_agent_keeps_its_laws(varibad):
     laws.agent_preserves_structure(agent, benchmark, theta, shots=1, examples=1)
 
 
+def test_the_recipe_unrolls_the_beliefs_that_it_acted_on(varibad, monkeypatch):
+    """Where the policy trains the encoder, its loss goes through the recipe's own beliefs."""
+    caught = []
+    spied = lambda cfg, heads, **rest: caught.append(heads) or ppo(cfg, heads, **rest)
+    monkeypatch.setattr(varibad, "ppo", spied)
+    cfg = config(varibad, eval_mode="stochastic", policy_trains_encoder=True)
+    learner, agent, benchmark = varibad.make(cfg)
+    theta = learner.init(jr.key(0)).theta
+    made = new_trials(agent, benchmark, cfg, theta, jr.key(1))
+    pi, value = jax.vmap(caught[0], (None, 0))(theta, made)
+    told = jax.vmap(jax.vmap(lambda pi, action: pi.log_prob(action)))(pi, made.action)
+    np.testing.assert_allclose(told, made.extras["log_prob"], atol=1e-4)
+    np.testing.assert_allclose(value, made.extras["value"], atol=1e-4)
+
+
 def test_beliefs_of_the_collector_are_those_of_the_unrolled_encoder(varibad):
     """What the policy saw while it acted is what the ELBO trains: q_0 ... q_{T-1}."""
-    from metablocks.collection import new_trials
-
     cfg = config(varibad, eval_mode="stochastic")
     learner, agent, benchmark = varibad.make(cfg)
     theta = learner.init(jr.key(0)).theta

@@ -59,9 +59,10 @@ def standardised(
 def adaptive_coef(coef: Scalar, divergence: Scalar, *, target: float) -> Scalar:
     """The weight of a KL penalty, moved so that the KL stays near a target.
 
-    half where KL < target / 1.5,    twice where KL > 1.5 target
+    half where KL < target / 1.5,    twice where KL > 1.5 target,    at least 1e-6
 
     Schulman et al. 2017, section 4, https://arxiv.org/abs/1707.06347.
     """
     small, large = divergence < target / 1.5, divergence > 1.5 * target
-    return coef * jnp.where(small, 0.5, jnp.where(large, 2.0, 1.0))
+    moved = coef * jnp.where(small, 0.5, jnp.where(large, 2.0, 1.0))
+    return jnp.maximum(moved, 1e-6)  # from zero it would never come back
