@@ -14,8 +14,9 @@ where each D was made (with K inner steps: the mean over theta_0, ..., theta_{K-
 then all of the data serve several steps of Adam.
 
 Unlike the published runs: alpha is learned and starts larger (but on half-cheetah), updates are of
-fewer tasks, Adam's step size is larger and falls, lambda is .95 on half-cheetah, log sigma starts
-below 0 in a box of [-1, 1]; steps beyond the trained ones are half as long (MAML's test).
+fewer tasks, Adam's step size is larger and falls, log sigma starts below 0 in a box of [-1, 1];
+half-cheetah has 10 episodes of 200 steps a round (20 of 100), ten steps of Adam (five) and lambda
+.95, navigation three steps; steps beyond the trained ones are half as long (MAML's test).
 """
 
 import dataclasses

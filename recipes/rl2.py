@@ -13,7 +13,7 @@ The memory is reset between tasks only, and the discount is never cut inside a t
 out in one episode earns the reward of the next. That is all there is to exploring.
 
 Unlike the paper: PPO, as its successors have it, for a trust region; a bonus for the policy's
-entropy; a smaller memory, which the value shares.
+entropy (but on half-cheetah, where sigma starts at e^-1); a smaller memory, which the value shares.
 """
 
 import dataclasses

@@ -17,10 +17,8 @@ import jax.random as jr
 import numpy as np
 
 from metablocks.evaluate import trials
-from metablocks.experiment import plot, presets
+from metablocks.experiment import plot, presets, read_config, restore_best
 from metablocks.experiment.errors import UserError
-from metablocks.experiment.folder import read_config
-from metablocks.experiment.load import restore_best
 from metablocks.rollout import live
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "recipes"))

@@ -144,6 +144,11 @@ def test_advantages_are_standardised_and_averaged_over_live_steps():
 
     chex.assert_trees_all_close(gradient(state), jax.grad(loss)(theta), rtol=1e-3, atol=1e-6)
     assert float(losses["policy"]) == pytest.approx(0.0, abs=1e-5)  # -A, whose live mean is 0
+    # a minibatch with few live steps weighs as much as those: the mean is over the update's
+    cfg = dataclasses.replace(cfg, value_coef=0.5, minibatches=NUM, lr=1e-9)
+    assert len(set(live.sum(axis=1).tolist())) > 1
+    error = float(0.25 * (reward**2)[live].mean())
+    assert float(improved(cfg, theta, made, reward)[2]["value"]) == pytest.approx(error, rel=1e-4)
 
 
 def test_the_numbers_of_a_config_do_what_they_say():
@@ -208,7 +213,9 @@ def test_minibatches_are_of_whole_trials():
     _, state, _ = block.improve(theta, block.init(theta), made, made.reward, jr.key(2))
     assert set(seen) == {(STEPS,)}
     assert state.opt_state[1][0].count == 6
-    with pytest.raises(ValueError, match="are not the trials'"):
+    with pytest.raises(
+        ValueError, match=r"rewards \(6,\) must be one for each of the trials' steps \(6, 3\)"
+    ):
         improved(cfg, theta, made, made.reward.sum(axis=1))
     with pytest.raises(ValueError, match="4 equal minibatches"):
         improved(PPOConfig(minibatches=4), theta, made, made.reward)

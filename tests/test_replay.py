@@ -108,5 +108,5 @@ def test_sizes_are_checked():
         replay.init(jnp.zeros(()), num_tasks=1, capacity=0)
     with pytest.raises(ValueError, match="num_tasks must be positive, got 0"):
         replay.init(jnp.zeros(()), num_tasks=0, capacity=1)
-    with pytest.raises(ValueError, match="cannot add 6 items"):
+    with pytest.raises(ValueError, match="cannot take 6 items"):
         replay.add(empty(), jnp.array([0]), rows(*map(float, range(6))))

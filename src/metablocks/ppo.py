@@ -129,7 +129,10 @@ def ppo(
 
     def improve(theta: Theta, state: PPOState, trials: Transition, reward: Array, key: Key):
         if reward.shape != trials.reward.shape:
-            raise ValueError(f"rewards {reward.shape} are not the trials' {trials.reward.shape}")
+            raise ValueError(
+                f"rewards {reward.shape} must be one for each of the trials' steps "
+                f"{trials.reward.shape}"
+            )
         value, live = trials.extras["value"], trials.extras["live"]
         share = live.mean()
         advantage = jax.vmap(advantages)(reward, value, live)

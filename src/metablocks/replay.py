@@ -46,7 +46,9 @@ def add(replay: Replay, tasks: Int[Array, " M"], items: PyTree) -> Replay:
     """
     n, capacity = jax.tree.leaves(items)[0].shape[1], replay.capacity
     if n > capacity:
-        raise ValueError(f"cannot add {n} items at once to a ring of capacity {capacity}")
+        raise ValueError(
+            f"a ring of capacity {capacity} cannot take {n} items at once: give a larger capacity"
+        )
     slots = (replay.added[tasks][:, None] + jnp.arange(n)) % capacity
     stored = jax.tree.map(
         lambda ring, new: ring.at[tasks[:, None], slots].set(new), replay.items, items

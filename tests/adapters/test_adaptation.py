@@ -303,5 +303,5 @@ def test_the_latent_s_loss_is_the_score_of_its_draw(made):
         return latent_loss(law, moved).mean()
 
     np.testing.assert_array_equal(jax.grad(by_draw)(rows.extras["z"]), 0.0)  # z is data
-    with pytest.raises(ValueError, match="shots must be at least 2"):
+    with pytest.raises(ValueError, match="shots, and eval_shots at meta-test, must be at least 2"):
         latent_loss(law, take(rows, jnp.array([0])))

@@ -52,3 +52,18 @@ def test_killed_and_interrupted_runs_end_bit_for_bit(tmp_path, metrics):
         done = subprocess.run(shlex.split(command), cwd=os.getcwd(), stdout=log, stderr=log)
     assert done.returncode == 0, (tmp_path / "log").read_text()[-2000:]
     assert metrics(folder) == metrics(whole)
+
+
+def test_a_reader_of_its_lines_that_goes_away_costs_a_run_nothing(tmp_path):
+    """As in `recipe | head`: the interrupt, and what is said of it, comes after the pipe's end."""
+    recipe = shutil.copy(Path(__file__).with_name("tiny_recipe.py"), tmp_path / "tiny_recipe.py")
+    folder = tmp_path / "run"
+    words = ["long", "--num-updates", "100000000", "--out", str(folder), "--save-every-s", "1e9"]
+    process = subprocess.Popen([sys.executable, str(recipe), *words], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    while not process.stdout.readline().startswith(b"update 0/"):
+        assert process.poll() is None
+    process.stdout.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert checkpoint.updates(folder / "checkpoints")

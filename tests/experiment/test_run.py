@@ -28,7 +28,7 @@ def whole(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def unpictured(monkeypatch):
     """Only the run above draws its pictures: they take a second."""
-    monkeypatch.setattr(plot, "curve", lambda *args: None)
+    monkeypatch.setattr(plot, "curve", lambda *args, unit: None)
     monkeypatch.setattr(plot, "trajectories", lambda *args: None)
 
 

@@ -62,7 +62,7 @@ def test_every_belief_has_a_draw_of_its_own():
     assert float(losses.var()) == pytest.approx(4.0, rel=0.05)  # one draw for all: 16
 
 
-@pytest.mark.parametrize("terms", [None, 2, 3])
+@pytest.mark.parametrize("terms", [None, 1, 2, 3])
 def test_beliefs_that_repeat_the_one_before_are_not_asked_again(terms):
     """As when the trial had been cut where its episode ended; also with more terms than beliefs."""
     q = jax.tree.map(lambda leaf: leaf[jnp.array([0, 0, 1, 1, 1])], chain(2))

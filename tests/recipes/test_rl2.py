@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 import pytest
 
 from metablocks import laws
@@ -50,6 +51,12 @@ def test_the_learner_keeps_its_laws(rl2):
     laws.agent_preserves_structure(
         agent, benchmark, learner.init(jr.key(0)).theta, shots=1, examples=1
     )
+
+
+def test_the_first_policy_is_as_noisy_as_asked(rl2):
+    cfg = config(rl2, benchmark="sparse-point-robot", log_scale=-1.5)
+    theta = rl2.make(cfg)[0].init(jr.key(0)).theta
+    np.testing.assert_array_equal(theta.policy.log_scale, -1.5)
 
 
 def test_e_rl2_credits_other_rewards_of_the_same_trials(rl2):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -84,19 +85,52 @@ def test_the_policy_acts_on_the_belief_and_the_agent_keeps_its_laws(varibad):
     laws.agent_preserves_structure(agent, benchmark, theta, shots=1, examples=1)
 
 
-def test_the_recipe_unrolls_the_beliefs_that_it_acted_on(varibad, monkeypatch):
+def test_the_first_policy_is_as_noisy_as_asked(varibad):
+    cfg = config(varibad, benchmark="sparse-point-robot", decodes="reward", log_scale=-1.5)
+    theta = varibad.make(cfg)[0].init(jr.key(0)).theta
+    np.testing.assert_array_equal(theta.policy.policy.log_scale, -1.5)
+
+
+@pytest.mark.parametrize("terms", [0, 5])
+def test_steps_of_no_episode_are_not_explained_and_their_beliefs_are_not_asked(
+    varibad, monkeypatch, terms
+):
+    """A decoder that ignores m leaves the same of a trial to every belief: that many times."""
+    losses = []
+    noted = lambda loss, adam, theta, state, keys: (losses.append(loss), (theta, state, {}))[1]
+    monkeypatch.setattr(varibad, "gradient_steps", noted)
+    cfg = config(varibad, benchmark="cartpole", decodes="reward", elbo_terms=terms, vae_batch=1)
+    learner, agent, benchmark = varibad.make(cfg)
+    theta = learner.init(jr.key(0)).theta
+    made = new_trials(agent, benchmark, cfg, theta, jr.key(1))
+    live, blank = made.extras["live"][:1], jax.tree.map(jnp.zeros_like, theta.decoder)
+    assert 5 < live.sum() < live.size
+    noise = jnp.where(live, made.reward[:1], jr.normal(jr.key(2), live.shape))
+    one = eqx.tree_at(lambda rows: rows.reward, jax.tree.map(lambda leaf: leaf[:1], made), noise)
+    monkeypatch.setattr(varibad, "draw_trials", lambda kept, num, key: one)
+    _, parts = losses[0](theta._replace(decoder=blank), jr.key(3))
+    expected = (live.sum() + 1) * 0.5 * (made.reward[:1][live] ** 2).sum()
+    np.testing.assert_allclose(parts["reconstruction"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("benchmark", ["gridworld", "cartpole"])
+def test_the_recipe_unrolls_the_beliefs_that_it_acted_on(varibad, monkeypatch, benchmark):
     """Where the policy trains the encoder, its loss goes through the recipe's own beliefs."""
     caught = []
     spied = lambda cfg, heads, **rest: caught.append(heads) or ppo(cfg, heads, **rest)
     monkeypatch.setattr(varibad, "ppo", spied)
-    cfg = config(varibad, eval_mode="stochastic", policy_trains_encoder=True)
-    learner, agent, benchmark = varibad.make(cfg)
+    cfg = config(
+        varibad, benchmark=benchmark, decodes="reward", eval_mode="stochastic",
+        policy_trains_encoder=True,
+    )  # fmt: skip
+    learner, agent, world = varibad.make(cfg)
     theta = learner.init(jr.key(0)).theta
-    made = new_trials(agent, benchmark, cfg, theta, jr.key(1))
+    made = new_trials(agent, world, cfg, theta, jr.key(1))
+    live = made.extras["live"]
     pi, value = jax.vmap(caught[0], (None, 0))(theta, made)
     told = jax.vmap(jax.vmap(lambda pi, action: pi.log_prob(action)))(pi, made.action)
-    np.testing.assert_allclose(told, made.extras["log_prob"], atol=1e-4)
-    np.testing.assert_allclose(value, made.extras["value"], atol=1e-4)
+    np.testing.assert_allclose(told[live], made.extras["log_prob"][live], atol=1e-4)
+    np.testing.assert_allclose(value[live], made.extras["value"][live], atol=1e-4)
 
 
 def test_beliefs_of_the_collector_are_those_of_the_unrolled_encoder(varibad):

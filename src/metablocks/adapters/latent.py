@@ -62,8 +62,8 @@ def latent_agent(
     Args:
         start: theta -> the law before any data.
         act: (theta, z, timestep, key) -> (action, extras).
-        data: a round's trajectories [N, T] -> what the adapter's loss reads: `with_advantages` for
-            `latent_loss`.
+        data: a round's trajectories [N, T] -> what the adapter's loss reads; for `latent_loss`,
+            `lambda rows: with_advantages(rows, cfg)`.
     """
 
     def step(theta: Theta, phi: Held, timestep: TimeStep, key: Key):
@@ -94,7 +94,8 @@ def latent_loss(law: LatentLaw, rows: Transition) -> Float[Array, " N"]:
     advantage = rows.extras["advantage"][:, 0]
     if len(advantage) < 2:
         raise ValueError(
-            "a latent's law adapts by comparing draws: shots must be at least 2, got 1"
+            "a latent's law adapts by comparing draws, and there is 1: shots, and eval_shots at "
+            "meta-test, must be at least 2"
         )
     advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
     z = jax.lax.stop_gradient(rows.extras["z"][:, 0])

@@ -23,6 +23,7 @@ from metablocks.nets import NormalPolicy
 from metablocks.rollout import live
 from metablocks.types import Agent, Key, Transition
 
+ACTIVATIONS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 Scalar = Float[Array, ""]
 
 
@@ -52,6 +53,8 @@ class AdaptationConfig:
     """Weight of later temporal-difference errors in an advantage."""
     width: int = 64
     """Width of the policy's two layers."""
+    activation: Literal["tanh", "relu"] = "tanh"
+    """What is between them."""
     log_scale: float = -0.3
     """log sigma of the policy at first."""
     last_scale: float = 1.0
@@ -91,12 +94,13 @@ def meta_policy(
 def new_policy(
     cfg: AdaptationConfig, obs_size: int, action_size: int, *, z_size: int = 0, key: Key
 ) -> NormalPolicy:
-    """Two tanh layers, which read the state and, where z_size > 0, a latent beside it."""
+    """Two hidden layers, which read the state and, where z_size > 0, a latent beside it."""
     return NormalPolicy(
         obs_size,
         action_size,
         z_size=z_size,
         hidden=(cfg.width, cfg.width),
+        activation=ACTIVATIONS[cfg.activation],
         log_scale=cfg.log_scale,
         last_scale=cfg.last_scale,
         key=key,

@@ -35,8 +35,8 @@ class OnPolicyConfig(PPOConfig):
     def __post_init__(self):
         if min(self.meta_batch, self.minibatches) < 1 or self.meta_batch % self.minibatches:
             raise ValueError(
-                f"meta_batch must be a multiple of minibatches ({self.minibatches}), got "
-                f"{self.meta_batch}"
+                f"meta_batch must be a positive multiple of minibatches, itself at least 1: got "
+                f"{self.meta_batch} and {self.minibatches}"
             )
 
 
@@ -69,11 +69,6 @@ def keep_trials(kept: Replay | None, made: Transition, *, capacity: int) -> Repl
     Raises:
         ValueError: they are fewer than were made at once.
     """
-    if capacity < len(made.reward):
-        raise ValueError(
-            f"a capacity of {capacity} trials is less than the {len(made.reward)} of an update: "
-            "give a larger one"
-        )
     made = eqx.tree_at(lambda rows: rows.extras, made, {"live": made.extras["live"]})
     if kept is None:
         one = jax.tree.map(lambda leaf: leaf[0], made)

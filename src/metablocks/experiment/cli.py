@@ -13,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from metablocks.experiment import checkpoint
 from metablocks.experiment import folder as folders
 from metablocks.experiment.errors import Interrupted, RunFailed, UserError, explained
-from metablocks.experiment.options import Command, RunOptions, flag, parse, show_help
+from metablocks.experiment.options import Command, RunOptions, as_options, flag, parse, show_help
+from metablocks.experiment.progress import tell
 from metablocks.types import Agent, Benchmark, Learner
 
 Make = Callable[[Any], tuple[Learner, Agent, Benchmark]]
@@ -41,8 +43,8 @@ def main(make: Make, presets: dict[str, Any], argv: list[str] | None = None) -> 
         print(f"error: {error}", file=sys.stderr, flush=True)
         raise SystemExit(error.status) from None
     except Interrupted as stop:
-        print(f"interrupted: saved in {place[0]}", flush=True)
-        print(f"to go on: {command(['--resume', str(place[0])])}", flush=True)
+        tell(f"interrupted: saved in {place[0]}")
+        tell(f"to go on: {command(['--resume', str(place[0])])}")
         raise SystemExit(stop.status) from None
     except KeyboardInterrupt:
         print("interrupted: nothing more was saved", file=sys.stderr, flush=True)
@@ -67,14 +69,14 @@ def start(make: Make, presets: dict[str, Any], argv: list[str], place: list[Path
     except UserError:
         raise
     except ValueError as error:
-        raise UserError(f"{asked.preset or recipe}: {str(error).splitlines()[0]}") from None
+        raise refused(asked.preset or recipe, str(error), presets) from None
     path = prepared(asked.options, plan, recipe)
     held = folders.lock(path)
     place.append(path)
     folders.write_json(path / "config.json", description(recipe, plan, argv, path))
     from metablocks.experiment.run import run
 
-    print(f"{recipe} {plan.preset} · {device()} · {path}", flush=True)
+    tell(f"{recipe} {plan.preset} · {device()} · {path}")
     try:
         outcome = run(
             *blocks, plan.cfg, folder=path, seed=plan.seed, seeds=plan.seeds,
@@ -86,9 +88,15 @@ def start(make: Make, presets: dict[str, Any], argv: list[str], place: list[Path
             raise
         if not plan.resume:
             folders.discard(path)
-        raise UserError(f"{plan.preset}: {line}") from None
+        raise refused(plan.preset, line, presets) from None
     closing(path, outcome.summary)
     del held
+
+
+def refused(preset: str, message: str, presets: dict[str, Any]) -> UserError:
+    """What a block said of a preset's numbers, in one line."""
+    names = [field.name for field in dataclasses.fields(next(iter(presets.values())))]
+    return UserError(f"{preset}: {as_options(message.splitlines()[0], names)}")
 
 
 def fresh(asked: Command, presets: dict[str, Any]) -> Plan:
@@ -104,11 +112,19 @@ def resumed(asked: Command, presets: dict[str, Any], recipe: str) -> Plan:
     path = Path(asked.options.resume)
     if "out" in asked.given:
         raise UserError(f"--out and --resume {path} exclude each other: give one of them")
-    saved = folders.read_config(path)
+    try:
+        saved = folders.read_config(path)
+    except UserError as error:
+        raise UserError(f"--resume {error}") from None
     if saved["recipe"] != recipe:
         raise UserError(
             f"--resume {path}: a run of the recipe {saved['recipe']!r}, expected one of "
             f"{recipe!r}; resume it with {saved['recipe']}.py"
+        )
+    if (path / "summary.json").exists() and not checkpoint.updates(path / "checkpoints"):
+        raise UserError(
+            f"--resume {path}: a finished record without a checkpoint to go on from (those under "
+            "results/ keep none); start a new run"
         )
     kind = type(next(iter(presets.values())))
     names = {field.name for field in dataclasses.fields(kind)}
@@ -121,11 +137,6 @@ def resumed(asked: Command, presets: dict[str, Any], recipe: str) -> Plan:
     given = {"preset": asked.preset} if asked.preset else {}
     given |= asked.numbers | {n: getattr(asked.options, n) for n in asked.given}
     agree(path, given, saved | saved["config"])
-    if folders.read_lines(path / "metrics.jsonl") and not any((path / "checkpoints").glob("*")):
-        raise UserError(
-            f"--resume {path}: it has evaluations but no checkpoint to go on from (records under "
-            "results/ keep none); start a new run"
-        )
     numbers = saved["config"] | {k: v for k, v in given.items() if k == "num_updates"}
     return Plan(saved["preset"], kind(**numbers), saved["seed"], saved["seeds"], resume=True)
 
@@ -232,6 +243,6 @@ def closing(path: Path, summary: dict[str, Any]) -> None:
     shares = summary["shares"]
     costs = ("start", "evaluation", "logging", "checkpoints", "pictures")
     parts = [f"{name} {shares.get(name, 0):.1%}" for name in ("training", "compilation", *costs)]
-    print("time: " + " · ".join(parts))
-    print(f"run folder: {path}")
-    print(f"picture: {path / 'curve.png'}", flush=True)
+    tell("time: " + " · ".join(parts))
+    tell(f"run folder: {path}")
+    tell(f"picture: {path / 'curve.png'}")

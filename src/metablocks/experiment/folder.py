@@ -86,19 +86,23 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """A run folder's config.json."""
+    """A run folder's config.json: its recipe, preset, config, seed, seeds, command and versions.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
     if not path.is_dir():
-        raise UserError(f"--resume {path}: no such run folder; give one that a run printed")
+        raise UserError(f"{path}: no such run folder; give one that a run printed")
     try:
         content = json.loads((path / "config.json").read_text())
         return {k: content[k] for k in ("recipe", "preset", "config", "seed", "seeds")} | content
     except FileNotFoundError:
         raise UserError(
-            f"--resume {path}: not a run folder (no config.json); give one that a run printed"
+            f"{path}: not a run folder (no config.json); give one that a run printed"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"--resume {path}: its config.json cannot be read ({type(error).__name__}); "
+            f"{path}: its config.json cannot be read ({type(error).__name__}); "
             "restore that file or start a new run"
         ) from None
 

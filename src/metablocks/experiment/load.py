@@ -10,7 +10,11 @@ def restore_best(run_dir: str | os.PathLike, learner: Learner) -> Theta:
     """The theta with the highest return of the last adaptation episode, from a run's `best/`.
 
     `learner` is `make(cfg)[0]` with the run's config. A run of several seeds gives a leading seed
-    axis. Raises `FileNotFoundError` where the run has saved none.
+    axis.
+
+    Raises:
+        FileNotFoundError: the run has saved none.
+        UserError: the folder is no run's, or what it saved is damaged or another learner's.
     """
     from metablocks.experiment import checkpoint
     from metablocks.experiment.folder import read_config

@@ -6,27 +6,8 @@ import math
 import re
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
+from metablocks.experiment import ranges
 from metablocks.experiment.errors import UserError
-
-POSITIVE = re.compile(
-    r"^(num|eval)_|_(every|batch|dim|size|width|steps|episodes|tasks)$"
-    r"|^(seeds|horizon|batch|meta_batch|shots|width|depth|hidden|memory|epochs|minibatches)$"
-    r"|(^|_)capacity$|_depth$"
-)
-"""Integers whose names say that they count something there must be at least one of.
-
-A count that a preset itself leaves at 0 may be 0.
-"""
-RANGES = (
-    (
-        re.compile(r"^(gamma|lam|tau|lr_end|entropy_end|later_steps|dice_decay)$"),
-        "a number from 0 to 1",
-    ),
-    (re.compile(r"(^|_)lr$|^(alpha|epsilon|max_grad_norm)$"), "a number above 0"),
-    (re.compile(r"_(coef|scale|target|share)$(?<!log_scale)"), "0 or more"),
-    (re.compile(r"^log_scale$"), "a number from -10 to 3"),
-)
-"""What a real number must be, by its name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +77,7 @@ def parse(argv: list[str], presets: dict[str, Any]) -> Command:
             )
     numbers = {n: v for n, v in values.items() if n in {f.name for f in dataclasses.fields(config)}}
     options = {n: v for n, v in values.items() if n not in numbers}
-    check_sizes(numbers | options, presets[preset] if preset else config)
+    check(numbers | options, {f.name: f.default for f in dataclasses.fields(config)})
     return Command(preset, numbers, RunOptions(**options), frozenset(options), help=False)
 
 
@@ -128,7 +109,7 @@ def read_option(word: str, words: list[str], names: list[str], kinds: dict) -> t
 def expected(kind: Any) -> str:
     """A type in words."""
     if get_origin(kind) is Literal:
-        return "one of " + ", ".join(map(str, get_args(kind)))
+        return ranges.one_of(kind)
     return {int: "a whole number", float: "a number", bool: "true or false", str: "a path"}[kind]
 
 
@@ -151,21 +132,12 @@ def convert(option: str, kind: Any, text: str) -> Any:
         ) from None
 
 
-def check_sizes(values: dict[str, Any], preset: Any) -> None:
+def check(values: dict[str, Any], defaults: dict[str, Any]) -> None:
     """No negative whole number, no zero where there must be at least one, no rate out of range."""
     for name, value in values.items():
-        if isinstance(value, float):
-            check_range(name, value)
-        if isinstance(value, bool) or not (isinstance(value, int) or name == "save_every_s"):
-            continue
-        positive = POSITIVE.search(name) and getattr(preset, name, 1) != 0
-        if value < 0 or (positive and value == 0):
-            least = "at least 1" if positive else "0 or more"
-            raise UserError(f"{flag(name)} got {value}, expected {least}: give a larger value")
-        if value >= 2**31:
-            raise UserError(
-                f"{flag(name)} got {value}, expected less than 2**31: give a smaller one"
-            )
+        wanted = ranges.expected(name, value, may_be_zero=defaults.get(name) == 0)
+        if wanted:
+            raise UserError(f"{flag(name)} got {value}, expected {wanted}: give another value")
     if values.get("seed", 0) + values.get("seeds", 1) > 2**31:
         raise UserError(
             f"--seed got {values['seed']}, and the last of {values['seeds']} seeds is not below "
@@ -173,17 +145,13 @@ def check_sizes(values: dict[str, Any], preset: Any) -> None:
         )
 
 
-def check_range(name: str, value: float) -> None:
-    """A real number lies where its name says that it must."""
-    holds = {
-        "a number from 0 to 1": 0 <= value <= 1,
-        "a number above 0": value > 0,
-        "0 or more": value >= 0,
-        "a number from -10 to 3": -10 <= value <= 3,
-    }
-    for pattern, expected in RANGES:
-        if pattern.search(name) and not holds[expected]:
-            raise UserError(f"{flag(name)} got {value}, expected {expected}: give another value")
+def as_options(message: str, names: list[str]) -> str:
+    """A block's word on a number, with the fields spelled as the options that set them."""
+    first, _, rest = message.partition(" ")
+    if first in names:  # one word may be an ordinary one, unless the line is about it
+        message = f"{flag(first)} {rest}"
+    compound = {name for name in names if "_" in name}
+    return re.sub(r"\w+", lambda word: flag(word[0]) if word[0] in compound else word[0], message)
 
 
 def show_help(prog: str, story: str, presets: dict[str, Any], preset: str | None) -> None:

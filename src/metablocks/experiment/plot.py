@@ -63,21 +63,21 @@ def spaced(heights: list[float], least: float) -> list[float]:
     return placed.tolist()
 
 
-def curve(path: Path, lines: list[dict[str, Any]]) -> None:
-    """Left: the return of each adaptation episode while training; right: adaptation at the end."""
+def curve(path: Path, lines: list[dict[str, Any]], *, unit: str) -> None:
+    """Left: the return of every unit of adaptation while training; right: adaptation at the end."""
     plt = canvas()
     with plt.rc_context(STYLE):
         figure, (left, right) = plt.subplots(
             1, 2, figsize=(10, 4.2), width_ratios=(1.55, 1), sharey=True, layout="constrained"
         )
         figure.get_layout_engine().set(wspace=0.06)
-        learning(left, lines)
-        adaptation(right, lines)
+        learning(left, lines, unit)
+        adaptation(right, lines, unit)
         figure.savefig(path)
         plt.close(figure)
 
 
-def learning(axes: Any, lines: list[dict[str, Any]]) -> None:
+def learning(axes: Any, lines: list[dict[str, Any]], unit: str) -> None:
     """The return of adaptation episodes against environment steps, seeds thin and their mean."""
     steps = np.array([line["env_steps"] for line in lines])
     returns = np.array([line["eval/return"] for line in lines])  # [lines, seeds, episodes]
@@ -98,7 +98,7 @@ def learning(axes: Any, lines: list[dict[str, Any]]) -> None:
     heights = spaced([mean[-1] for mean in means], 0.055 * (high - low))
     for episode, height in zip(shown, heights, strict=True):
         axes.annotate(
-            f"episode {episode + 1}",
+            f"{unit} {episode + 1}",
             (1.0, height),
             xycoords=("axes fraction", "data"),
             xytext=(5, 0),
@@ -113,7 +113,7 @@ def learning(axes: Any, lines: list[dict[str, Any]]) -> None:
     axes.xaxis.set_major_formatter(lambda x, _: short(x))
 
 
-def adaptation(axes: Any, lines: list[dict[str, Any]]) -> None:
+def adaptation(axes: Any, lines: list[dict[str, Any]], unit: str) -> None:
     """The return of each adaptation episode at the end, and before training."""
     first, last = np.array(lines[0]["eval/return"]), np.array(lines[-1]["eval/return"])
     episodes = np.arange(1, last.shape[-1] + 1)
@@ -130,7 +130,7 @@ def adaptation(axes: Any, lines: list[dict[str, Any]]) -> None:
         bayes = lines[-1]["eval/bayes"]
         axes.plot(episodes, bayes, "_", color=INK, ms=22, zorder=5)
         label(axes, episodes[-1], bayes[-1] - 1e-9, "Bayes-optimal", INK)
-    axes.set(title="Adaptation", xlabel="episode in a new task")
+    axes.set(title="Adaptation", xlabel=f"{unit} in a new task")
     axes.set_xlim(0.7, len(episodes) + 0.3)
     axes.xaxis.get_major_locator().set_params(integer=True)
 

@@ -3,12 +3,20 @@
 import dataclasses
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
+
+from metablocks.experiment.ranges import expected
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """The numbers of time and evaluation, which every recipe's Config has."""
+    """The numbers of time and evaluation, which every recipe's Config has.
+
+    It stands first among a Config's bases, and looks at all its numbers.
+
+    Raises:
+        ValueError: a number is out of the range that its name says, or no choice there is.
+    """
 
     num_updates: int = 500
     """Updates of meta-training."""
@@ -17,7 +25,17 @@ class RunConfig:
     eval_tasks: int = 30
     """Held-out tasks of an evaluation; more than there are means each several times."""
     eval_episodes: int = 3
-    """Episodes of an adaptation curve."""
+    """Episodes of an adaptation curve, or rounds of them where adaptation takes `eval_shots`."""
+
+    def __post_init__(self):
+        kinds = get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            name, value = field.name, getattr(self, field.name)
+            wanted = expected(name, value, kinds[name], may_be_zero=field.default == 0)
+            if wanted:
+                raise ValueError(f"{name} got {value}, expected {wanted}: give another value")
+        if hasattr(super(), "__post_init__"):
+            super().__post_init__()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def presets(config: type, recipe: str) -> dict[str, Any]:

@@ -1,7 +1,16 @@
 """What a run shows while it runs: a bar on a terminal, plain lines elsewhere."""
 
+import os
 import sys
 from typing import Any
+
+
+def tell(line: str) -> None:
+    """One line on stdout. A reader that has gone, as `| head` does, must not cost the run."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def duration(seconds: float) -> str:
@@ -56,7 +65,7 @@ class Progress:
         if self.live:
             self.live.console.print(line, highlight=False, markup=False)
         else:
-            print(line, flush=True)
+            tell(line)
 
     def doing(self, what: str) -> None:
         """What takes the time just now."""

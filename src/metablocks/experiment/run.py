@@ -7,12 +7,13 @@ bit for bit (`wall_s` apart), on a device that computes the same thing twice the
 
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from metablocks.experiment import program
 from metablocks.experiment.errors import Interrupted
+from metablocks.experiment.progress import tell
 from metablocks.experiment.session import Outcome, Session
 from metablocks.types import Agent, Benchmark, Learner
 
@@ -72,9 +73,10 @@ def interruptible() -> Iterator[list[int]]:
     def note(number: int, frame: Any) -> None:
         del frame
         asked.append(number)
-        print("stopping as soon as what is being computed is done; again to stop now", flush=True)
         for name in before:
             signal.signal(name, before[name])
+        with suppress(RuntimeError):  # the signal came while another line was being written
+            tell("stopping as soon as what is being computed is done; again to stop now")
 
     try:
         before = {name: signal.getsignal(name) for name in (signal.SIGINT, signal.SIGTERM)}

@@ -188,7 +188,8 @@ class Session:
             self.paths = None if result.paths is None else np.asarray(result.paths)
         lines = read_lines(self.folder / "metrics.jsonl")
         with self.clock.on("pictures"):
-            plot.curve(self.folder / "curve.png", lines)
+            unit = "round" if hasattr(self.cfg, "eval_shots") else "episode"
+            plot.curve(self.folder / "curve.png", lines, unit=unit)
             if self.paths is not None:
                 marks = scenery.marks(self.benchmark, self.cfg, self.seed)
                 plot.trajectories(self.folder / "trajectories.png", self.paths, marks)

@@ -43,8 +43,8 @@ def reconstruction_loss(
     Args:
         q: T + 1 laws, such as `DiagNormal`, along a leading axis.
         decoder_loss: z -> -log p(trial | z).
-        terms: how many beliefs, drawn without replacement, stand for all T + 1; the sum is scaled
-            up to theirs.
+        terms: how many beliefs, drawn without replacement, stand for all that count; the sum
+            is scaled up to theirs.
         where: which beliefs count; those that follow a step of no episode repeat the one before.
 
     Raises:

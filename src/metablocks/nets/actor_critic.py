@@ -88,6 +88,9 @@ class ActorCritic(eqx.Module):
         discrete: which of the two.
         hidden: widths of the hidden layers of each network, with tanh between them.
         log_scale: log sigma of a real action at first.
+
+    Raises:
+        ValueError: discrete actions are given a log sigma.
     """
 
     body: MLP

@@ -1,5 +1,7 @@
 """Networks that return a distribution over actions."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -49,7 +51,8 @@ class NormalPolicy(eqx.Module):
         obs_size: length of the observation s.
         action_size: length of the action a.
         z_size: length of whatever else the policy is conditioned on; 0 for nothing.
-        hidden: widths of the hidden layers, with tanh between them.
+        hidden: widths of the hidden layers.
+        activation: between layers.
         log_scale: log sigma at first.
         last_scale: share of Glorot's weights that the last layer starts from.
     """
@@ -64,11 +67,12 @@ class NormalPolicy(eqx.Module):
         *,
         z_size: int = 0,
         hidden: tuple[int, ...],
+        activation: Callable[[Array], Array] = jnp.tanh,
         log_scale: float = 0.0,
         last_scale: float = 1.0,
         key: Key,
     ):
-        mlp = MLP(obs_size + z_size, action_size, hidden, activation=jnp.tanh, key=key)
+        mlp = MLP(obs_size + z_size, action_size, hidden, activation=activation, key=key)
         last = lambda mlp: mlp.layers[-1].weight
         self.mlp = eqx.tree_at(last, glorot(mlp, key=key), replace_fn=lambda w: last_scale * w)
         self.log_scale = jnp.full(action_size, log_scale)

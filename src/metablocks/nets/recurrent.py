@@ -65,7 +65,7 @@ class GRU(eqx.Module):
         return jax.lax.scan(step, h, (jax.vmap(self._read)(xs), mask))
 
     def _read(self, x: Float[Array, " x"]) -> Gates:
-        # three arrays: XLA does not vectorise a step that slices one (four times slower on a CPU)
+        # three arrays: XLA does not vectorise a step that slices its input (on a CPU 4 x slower)
         x_r, x_u, x_n = jnp.split(self.inputs(x), 3)
         return x_r, x_u, x_n
 
@@ -105,7 +105,8 @@ class RecurrentActorCritic(eqx.Module):
         log_scale: log sigma of a real action at first.
 
     Raises:
-        ValueError: an associative memory without a reader, or without transitions.
+        ValueError: an associative memory without a reader, or without transitions; discrete
+            actions are given a log sigma.
     """
 
     embed: eqx.nn.Linear | None
