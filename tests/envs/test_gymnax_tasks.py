@@ -8,6 +8,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from gymnax.environments.classic_control.cartpole import CartPole
+from gymnax.environments.classic_control.continuous_mountain_car import ContinuousMountainCar
 from gymnax.environments.classic_control.pendulum import EnvState, Pendulum
 
 from metablocks.envs.gymnax_tasks import cartpole, from_params, pendulum, rescaled
@@ -66,6 +67,15 @@ def test_box_actions_fill_the_unit_box():
     ours = rescaled(plain).step(jr.key(1), state, jnp.array([0.3]), plain_params)
     theirs = plain.step(jr.key(1), state, jnp.array([0.6]), plain_params)
     np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-6)
+
+
+def test_actions_beyond_the_box_are_those_at_its_edge():
+    """This world charges for the action itself."""
+    plain = ContinuousMountainCar()
+    _, state = plain.reset(jr.key(0), plain.default_params)
+    step = lambda env, push: env.step(jr.key(1), state, jnp.array([push]), plain.default_params)
+    beyond, at_the_edge = step(rescaled(plain), -7.0), step(plain, -1.0)
+    np.testing.assert_allclose(beyond[2], at_the_edge[2], rtol=1e-6)
 
 
 def test_discrete_actions_stay():

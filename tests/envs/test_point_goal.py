@@ -137,3 +137,25 @@ def test_the_exact_belief_of_the_sparse_robot_rules_out_goals_and_then_knows():
     at_goal = int(np.argmin(np.linalg.norm(places - [0.0, 1.0], axis=1)))
     far = int(np.argmin(np.linalg.norm(places - [1.0, 0.0], axis=1)))
     assert expected[9, at_goal] > 0.95 and expected[9, far] < 1e-6 < expected[0, far]
+
+
+def test_a_goal_that_was_ruled_out_stays_ruled_out():
+    """North to where (0, 1) would have paid, and back to where nothing tells that goal."""
+    benchmark = sparse_semicircle(horizon=20)
+    task = PointGoal(goal=jnp.array([1.0, 0.0]), max_steps_in_episode=jnp.int32(20))
+    there_and_back = Agent(
+        lambda theta, key: jnp.int32(0),
+        lambda theta, t, now, key: (jnp.array([0.0, jnp.where(t < 10, 1.0, -1.0)]), {}, t + 1),
+        lambda theta, t, trajectories, key: t,
+    )
+    start = there_and_back.prior(None, jr.key(0))
+    _, trial = rollout(
+        there_and_back, benchmark.env, None, start, task, num_steps=20, key=jr.key(0)
+    )
+    np.testing.assert_allclose(trial.next_obs[-1], 0.0, atol=1e-6)
+    places = np.asarray(benchmark.plane.places)
+    north = int(np.argmin(np.linalg.norm(places - [0.0, 1.0], axis=1)))
+    east = int(np.argmin(np.linalg.norm(places - [1.0, 0.0], axis=1)))
+    expected = benchmark.plane.expected(trial)
+    assert expected[-1, north] < 1e-6 < 0.05 < expected[0, north]
+    assert expected[-1, east] > expected[0, east] > 0.05
