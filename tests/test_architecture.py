@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "metablocks"
 FLOORS = {
+    "ranges": 0,
     "types": 0,
     "trees": 0,
     "dists": 1,

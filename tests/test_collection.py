@@ -147,6 +147,17 @@ def test_bad_numbers_are_named(options, named):
         collection(**options)
 
 
+@pytest.mark.parametrize(
+    ("meta_batch", "minibatches", "said"),
+    [(6, 4, "meta_batch got 6, expected a multiple of minibatches"),
+     (4, 0, "minibatches got 0, expected at least 1"),
+     (0, 4, "meta_batch got 0, expected at least 1")],
+)  # fmt: skip
+def test_an_update_s_trials_are_shared_out_into_minibatches(meta_batch, minibatches, said):
+    with pytest.raises(ValueError, match=said):
+        OnPolicyConfig(meta_batch=meta_batch, minibatches=minibatches)
+
+
 def test_what_follows_an_early_end_is_not_live_and_earns_no_return():
     """A pole that is only ever pushed to one side falls: later steps of the slot are another's."""
     horizon, tasks = 40, 3
@@ -155,8 +166,6 @@ def test_what_follows_an_early_end_is_not_live_and_earns_no_return():
         lambda theta, phi, now, key: (jnp.int32(1), {}, phi),
         lambda theta, phi, trajectories, key: phi,
     )
-    with pytest.raises(ValueError, match="multiple of minibatches"):
-        OnPolicyConfig(minibatches=0)
     cfg = OnPolicyConfig(meta_batch=tasks, minibatches=1, trial_episodes=2)
     made = new_trials(pushing, cartpole(horizon=horizon), cfg, None, jr.key(0))
     live = made.extras["live"].reshape(tasks, 2, horizon)

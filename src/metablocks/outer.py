@@ -12,6 +12,7 @@ from jax.scipy.sparse.linalg import cg
 from jaxtyping import Array, Float, Int, PyTree
 
 from metablocks.losses import likelihood_ratio_loss, ppo_clip_loss
+from metablocks.ranges import Ranged
 from metablocks.trees import gradient_steps
 from metablocks.types import Theta
 
@@ -19,7 +20,7 @@ Scalar = Float[Array, ""]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OuterConfig:
+class OuterConfig(Ranged):
     """The numbers of outer steps by Adam on a clipped surrogate."""
 
     epochs: int = 5
@@ -47,14 +48,7 @@ class OuterChoice(OuterConfig):
     def surrogate(self) -> Callable[[Scalar, Scalar, Scalar], Scalar]:
         """(log pi, log mu, A) -> what the outer step goes down, of one step."""
         clipped = partial(ppo_clip_loss, epsilon=self.epsilon)
-        return of_kind(self, {"trust-region": likelihood_ratio_loss, "ppo": clipped})
-
-
-def of_kind(cfg: OuterChoice, choices: dict[str, Any]) -> Any:
-    """What belongs to `cfg.outer`."""
-    if cfg.outer not in choices:
-        raise ValueError(f"outer must be trust-region or ppo, got {cfg.outer!r}")
-    return choices[cfg.outer]
+        return {"trust-region": likelihood_ratio_loss, "ppo": clipped}[self.outer]
 
 
 def meta_adam(cfg: OuterConfig, *, num_updates: int) -> optax.GradientTransformation:
@@ -247,4 +241,4 @@ def outer_step(
         "trust-region": lambda: trust_region(outputs, surrogate, divergence, radius=cfg.radius),
         "ppo": lambda: adam_epochs(outputs, surrogate, optimiser=optimiser, epochs=cfg.epochs),
     }
-    return of_kind(cfg, made)()
+    return made[cfg.outer]()

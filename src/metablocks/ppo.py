@@ -16,12 +16,13 @@ from metablocks.losses import (
     value_loss,
     without_gaps,
 )
+from metablocks.ranges import Ranged
 from metablocks.trees import gradient_steps, mean_and_sum, minibatches, take
 from metablocks.types import Key, Theta, Transition
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PPOConfig:
+class PPOConfig(Ranged):
     """The numbers of PPO; with one epoch of one minibatch, A2C with standardised advantages."""
 
     epochs: int = 4

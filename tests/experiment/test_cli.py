@@ -2,7 +2,9 @@
 
 import json
 import os
+import shlex
 import shutil
+import sys
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -10,6 +12,7 @@ import pytest
 from tiny_recipe import PRESETS, make
 
 from metablocks.experiment import main, options
+from metablocks.experiment.cli import command
 from metablocks.experiment.errors import UserError
 from metablocks.trees import minibatches
 
@@ -113,6 +116,29 @@ def test_a_folder_of_another_program_is_refused(capsys, finished, tmp_path, chan
     assert part in refused(capsys, ["--resume", folder])
 
 
+@pytest.mark.parametrize(
+    "change", [{"config": 3}, {"seed": "a"}, {"seeds": -2}, {"recipe": ["tiny_recipe"]}], ids=str
+)
+def test_a_config_of_other_types_is_refused(capsys, finished, tmp_path, change):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    config = json.loads((folder / "config.json").read_text()) | change
+    (folder / "config.json").write_text(json.dumps(config))
+    line = refused(capsys, ["--resume", folder])
+    assert f"its config.json cannot be read (TypeError: {next(iter(change))})" in line
+
+
+def test_the_command_to_go_on_names_the_interpreter_unless_python_is_the_same(
+    monkeypatch, tmp_path
+):
+    """An environment's python links to the one that made it, which knows none of its packages."""
+    (link := tmp_path / "python").symlink_to(sys.executable)
+    mine = sys.executable
+    for found, word in ((mine, "python"), (str(link), mine), (None, mine)):
+        monkeypatch.setattr(shutil, "which", lambda name, found=found: found)
+        assert shlex.split(command(["--resume", "x"]))[0] == word
+
+
 def without_checkpoints(finished, folder):
     shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("checkpoints"))
     (folder / "checkpoints" / "0.tmp").mkdir(parents=True)  # a first save that a kill cut short
@@ -178,12 +204,12 @@ def test_help_explains_each_number(capsys, argv):
 
 
 def test_the_logarithm_of_a_scale_has_any_sign_and_a_range():
-    options.check({"log_scale": -1.0}, {})
+    options.check({"log_scale": -1.0}, {"log_scale": float}, {})
     for far in (-11.0, 5.0):
         with pytest.raises(UserError, match="from -10 to 3"):
-            options.check({"log_scale": far}, {})
+            options.check({"log_scale": far}, {"log_scale": float}, {})
     with pytest.raises(UserError, match="0 or more"):
-        options.check({"reward_scale": -1.0}, {})
+        options.check({"reward_scale": -1.0}, {"reward_scale": float}, {})
 
 
 @pytest.mark.parametrize(
@@ -206,9 +232,10 @@ def test_the_logarithm_of_a_scale_has_any_sign_and_a_range():
     ],
 )
 def test_a_rate_out_of_range_is_named(name, good, bad, expected):
-    options.check({name: good}, {})
+    kinds = {name: type(good)}
+    options.check({name: good}, kinds, {})
     with pytest.raises(UserError, match=rf"--{name.replace('_', '-')} got {bad}.*{expected}"):
-        options.check({name: bad}, {})
+        options.check({name: bad}, kinds, {})
 
 
 def test_a_block_s_word_on_a_number_names_the_option():

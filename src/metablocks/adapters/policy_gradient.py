@@ -20,6 +20,7 @@ from metablocks.adapters.step_sizes import Kind, StepSizes
 from metablocks.baselines import linear_baseline, linear_features
 from metablocks.losses import discounted_returns, discounts, generalised_advantages, standardised
 from metablocks.nets import NormalPolicy
+from metablocks.ranges import Ranged
 from metablocks.rollout import live
 from metablocks.types import Agent, Key, Transition
 
@@ -28,7 +29,7 @@ Scalar = Float[Array, ""]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AdaptationConfig:
+class AdaptationConfig(Ranged):
     """The numbers of policy-gradient adaptation."""
 
     inner_steps: int = 1

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Int
 from metablocks import replay
 from metablocks.evaluate import trials
 from metablocks.exploration.held_action import held_action
+from metablocks.ranges import Ranged
 from metablocks.replay import Replay
 from metablocks.trees import merge, take, where
 from metablocks.types import Agent, Benchmark, Key, Task, Theta, Transition
@@ -44,7 +45,7 @@ class Collection(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class OffPolicyConfig:
+class OffPolicyConfig(Ranged):
     """The numbers of off-policy data collection.
 
     Raises:
@@ -76,6 +77,7 @@ class OffPolicyConfig:
     """Transitions kept of every task."""
 
     def __post_init__(self):
+        super().__post_init__()
         if not 0 < self.tasks_per_update <= self.num_train_tasks:
             raise ValueError(
                 f"tasks_per_update must lie in 1..{self.num_train_tasks} (num_train_tasks), got "

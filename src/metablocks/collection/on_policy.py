@@ -33,10 +33,11 @@ class OnPolicyConfig(PPOConfig):
     """log sigma of a real action at first: the noise that an untrained policy explores with."""
 
     def __post_init__(self):
-        if min(self.meta_batch, self.minibatches) < 1 or self.meta_batch % self.minibatches:
+        super().__post_init__()
+        if self.meta_batch % self.minibatches:
             raise ValueError(
-                f"meta_batch must be a positive multiple of minibatches, itself at least 1: got "
-                f"{self.meta_batch} and {self.minibatches}"
+                f"meta_batch got {self.meta_batch}, expected a multiple of minibatches "
+                f"({self.minibatches}): change either"
             )
 
 

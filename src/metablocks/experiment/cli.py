@@ -127,9 +127,8 @@ def resumed(asked: Command, presets: dict[str, Any], recipe: str) -> Plan:
             "results/ keep none); start a new run"
         )
     kind = type(next(iter(presets.values())))
-    names = {field.name for field in dataclasses.fields(kind)}
-    if set(saved["config"]) != names:
-        odd = sorted(names ^ set(saved["config"]))
+    odd = sorted({field.name for field in dataclasses.fields(kind)} ^ set(saved["config"]))
+    if odd:
         raise UserError(
             f"--resume {path}: its config and this recipe differ in {', '.join(odd)}; "
             "resume with the code that wrote it"
@@ -138,7 +137,11 @@ def resumed(asked: Command, presets: dict[str, Any], recipe: str) -> Plan:
     given |= asked.numbers | {n: getattr(asked.options, n) for n in asked.given}
     agree(path, given, saved | saved["config"])
     numbers = saved["config"] | {k: v for k, v in given.items() if k == "num_updates"}
-    return Plan(saved["preset"], kind(**numbers), saved["seed"], saved["seeds"], resume=True)
+    try:
+        cfg = kind(**numbers)
+    except ValueError as error:
+        raise UserError(f"--resume {path}: its config.json is damaged: {error}") from None
+    return Plan(saved["preset"], cfg, saved["seed"], saved["seeds"], resume=True)
 
 
 def agree(path: Path, given: dict[str, Any], saved: dict[str, Any]) -> None:
@@ -233,8 +236,7 @@ def recorded(argv: list[str]) -> str:
 
 def command(argv: list[str]) -> str:
     """A line that can be pasted into a shell."""
-    found = shutil.which("python")
-    same = found and os.path.realpath(found) == os.path.realpath(sys.executable)
+    same = os.path.abspath(shutil.which("python") or "") == os.path.abspath(sys.executable)
     return shlex.join(["python" if same else sys.executable, program_name(), *argv])
 
 

@@ -8,6 +8,9 @@ from typing import Any
 
 from metablocks.experiment.errors import UserError
 
+KINDS = {"recipe": str, "preset": str, "config": dict, "seed": int, "seeds": int}
+"""What a config.json must say, and of which type."""
+
 
 def fresh_name(recipe: str, preset: str) -> Path:
     """`runs/<recipe>-<preset>-<time>`, with a counter if that one is taken."""
@@ -37,7 +40,7 @@ def create(path: Path) -> Path:
             f"--out {path}: cannot write there ({reason}); give a folder that can be written"
         ) from None
     if taken:
-        run = (path / "config.json").exists()
+        run = any((path / "checkpoints").glob("*"))
         raise UserError(
             f"--out {path}: the folder is not empty and runs are never overwritten; give another"
             + (f", or go on with it: --resume {path}" if run else "")
@@ -85,24 +88,29 @@ def write_json(path: Path, content: Any) -> None:
     draft.replace(path)
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: str | os.PathLike) -> dict[str, Any]:
     """A run folder's config.json: its recipe, preset, config, seed, seeds, command and versions.
 
     Raises:
         UserError: there is none, or it cannot be read.
     """
+    path = Path(path)
     if not path.is_dir():
-        raise UserError(f"{path}: no such run folder; give one that a run printed")
+        what = "a file, expected a run folder" if path.exists() else "no such run folder"
+        raise UserError(f"{path}: {what}; give one that a run printed")
     try:
         content = json.loads((path / "config.json").read_text())
-        return {k: content[k] for k in ("recipe", "preset", "config", "seed", "seeds")} | content
+        wrong = [name for name, kind in KINDS.items() if not isinstance(content[name], kind)]
+        if wrong or content["seeds"] < 1:
+            raise TypeError((wrong or ["seeds"])[0])
+        return content
     except FileNotFoundError:
         raise UserError(
             f"{path}: not a run folder (no config.json); give one that a run printed"
         ) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path}: its config.json cannot be read ({type(error).__name__}); "
+            f"{path}: its config.json cannot be read ({type(error).__name__}: {error}); "
             "restore that file or start a new run"
         ) from None
 

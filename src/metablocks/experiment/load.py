@@ -24,5 +24,7 @@ def restore_best(run_dir: str | os.PathLike, learner: Learner) -> Theta:
     like = shapes(learner, read_config(path)["seeds"]).state.theta
     found = checkpoint.restore(path / "best", like)
     if found is None:
-        raise FileNotFoundError(f"{path / 'best'}: the run has saved no theta yet")
+        raise FileNotFoundError(
+            f"{path / 'best'}: no theta was saved (records under results/ keep none)"
+        )
     return found[0]

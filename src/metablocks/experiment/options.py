@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
-from metablocks.experiment import ranges
+from metablocks import ranges
 from metablocks.experiment.errors import UserError
 
 
@@ -77,7 +77,7 @@ def parse(argv: list[str], presets: dict[str, Any]) -> Command:
             )
     numbers = {n: v for n, v in values.items() if n in {f.name for f in dataclasses.fields(config)}}
     options = {n: v for n, v in values.items() if n not in numbers}
-    check(numbers | options, {f.name: f.default for f in dataclasses.fields(config)})
+    check(numbers | options, kinds, {f.name: f.default for f in dataclasses.fields(config)})
     return Command(preset, numbers, RunOptions(**options), frozenset(options), help=False)
 
 
@@ -108,9 +108,7 @@ def read_option(word: str, words: list[str], names: list[str], kinds: dict) -> t
 
 def expected(kind: Any) -> str:
     """A type in words."""
-    if get_origin(kind) is Literal:
-        return ranges.one_of(kind)
-    return {int: "a whole number", float: "a number", bool: "true or false", str: "a path"}[kind]
+    return "a path" if kind is str else ranges.in_words(kind)
 
 
 def convert(option: str, kind: Any, text: str) -> Any:
@@ -132,10 +130,11 @@ def convert(option: str, kind: Any, text: str) -> Any:
         ) from None
 
 
-def check(values: dict[str, Any], defaults: dict[str, Any]) -> None:
+def check(values: dict[str, Any], kinds: dict[str, Any], defaults: dict[str, Any]) -> None:
     """No negative whole number, no zero where there must be at least one, no rate out of range."""
     for name, value in values.items():
-        wanted = ranges.expected(name, value, may_be_zero=defaults.get(name) == 0)
+        may_be_zero = defaults.get(name) == 0
+        wanted = ranges.expected(name, value, kinds[name], may_be_zero=may_be_zero)
         if wanted:
             raise UserError(f"{flag(name)} got {value}, expected {wanted}: give another value")
     if values.get("seed", 0) + values.get("seeds", 1) > 2**31:

@@ -1,22 +1,18 @@
 """A recipe's numbers: what every recipe has, and the presets that lie beside it."""
 
 import dataclasses
+import sys
 import tomllib
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, NoReturn
 
-from metablocks.experiment.ranges import expected
+from metablocks.experiment.errors import UserError
+from metablocks.ranges import Ranged
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """The numbers of time and evaluation, which every recipe's Config has.
-
-    It stands first among a Config's bases, and looks at all its numbers.
-
-    Raises:
-        ValueError: a number is out of the range that its name says, or no choice there is.
-    """
+class RunConfig(Ranged):
+    """The numbers of time and evaluation, which every recipe's Config has."""
 
     num_updates: int = 500
     """Updates of meta-training."""
@@ -26,16 +22,6 @@ class RunConfig:
     """Held-out tasks of an evaluation; more than there are means each several times."""
     eval_episodes: int = 3
     """Episodes of an adaptation curve, or rounds of them where adaptation takes `eval_shots`."""
-
-    def __post_init__(self):
-        kinds = get_type_hints(type(self))
-        for field in dataclasses.fields(self):
-            name, value = field.name, getattr(self, field.name)
-            wanted = expected(name, value, kinds[name], may_be_zero=field.default == 0)
-            if wanted:
-                raise ValueError(f"{name} got {value}, expected {wanted}: give another value")
-        if hasattr(super(), "__post_init__"):
-            super().__post_init__()  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def presets(config: type, recipe: str) -> dict[str, Any]:
@@ -51,10 +37,19 @@ def presets(config: type, recipe: str) -> dict[str, Any]:
     try:
         tables = tomllib.loads(path.read_text())
     except OSError as error:
-        raise SystemExit(f"error: no presets: cannot read {path}: {error.strerror}") from None
+        refuse(f"no presets: cannot read {path}: {error.strerror}")
     except tomllib.TOMLDecodeError as error:
-        raise SystemExit(f"error: {path} is no TOML file: {error}") from None
-    try:
-        return {name: config(**numbers) for name, numbers in tables.items()}
-    except (TypeError, ValueError) as error:
-        raise SystemExit(f"error: {path}: {error}") from None
+        refuse(f"{path} is no TOML file: {error}")
+    found = {}
+    for name, numbers in tables.items():
+        try:
+            found[name] = config(**numbers)
+        except (TypeError, ValueError) as error:
+            refuse(f"{path}, [{name}]: {str(error).removeprefix(f'{config.__name__}.__init__() ')}")
+    return found
+
+
+def refuse(line: str) -> NoReturn:
+    """Ends the program before it has begun."""
+    print(f"error: {line}", file=sys.stderr, flush=True)
+    raise SystemExit(UserError.status) from None

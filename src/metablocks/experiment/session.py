@@ -50,9 +50,9 @@ class Session:
         self.progress.doing("starting")
         found = checkpoint.restore(self.folder / "checkpoints", self.program.like)
         if found is None:
-            cut_back(self.folder / "metrics.jsonl", -1)
             with self.clock.on("start"):
                 self.carry = jax.block_until_ready(self.program.start(self.seeds))
+            cut_back(self.folder / "metrics.jsonl", -1)
         else:
             self.go_on(*found)
         self.log = Log(self.folder, after=self.evaluated)
@@ -221,7 +221,7 @@ class Session:
         place = f"the last good checkpoint is of update {kept[0]}" if kept else "nothing was saved"
         raise RunFailed(
             f"{name} is not finite at update {update} of seed {seed}: {place} in {self.folder}; "
-            "lower a step size, or change what makes it overflow, and run again"
+            "lower a step size, or change what makes it overflow, and run again with another --out"
         )
 
     def close(self) -> None:

@@ -1,0 +1,91 @@
+"""What a number may be, by its name and type: the same for the command line, TOML and Python."""
+
+import dataclasses
+import math
+import numbers
+import re
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+COUNTS = re.compile(
+    r"^(num|eval)_|_(every|batch|dim|size|width|steps|episodes|tasks)$"
+    r"|^(seeds|horizon|batch|meta_batch|shots|width|depth|hidden|memory|epochs|minibatches)$"
+    r"|(^|_)capacity$|_depth$"
+)
+"""Integers whose names say that they count something there must be at least one of."""
+REALS = (
+    (
+        re.compile(r"^(gamma|lam|tau|lr_end|entropy_end|later_steps|dice_decay)$"),
+        "a number from 0 to 1",
+        lambda x: 0 <= x <= 1,
+    ),
+    (
+        re.compile(r"^(alpha|epsilon|max_grad_norm)$"),
+        "a number above 0",
+        lambda x: x > 0,
+    ),
+    (re.compile(r"^log_scale$"), "a number from -10 to 3", lambda x: -10 <= x <= 3),
+    (
+        re.compile(r"(^|_)lr$|_(coef|scale|target|share)$|^save_every_s$"),
+        "0 or more",
+        lambda x: x >= 0,
+    ),
+)
+"""Real numbers: the names, what is expected of them, and whether it holds."""
+TYPES = {
+    bool: ("true or false", lambda x: isinstance(x, bool)),
+    int: ("a whole number", lambda x: isinstance(x, numbers.Integral) and not isinstance(x, bool)),
+    float: ("a number", lambda x: isinstance(x, numbers.Real) and not isinstance(x, bool)),
+}
+"""Types: in words, and whether a value is of them."""
+
+
+def in_words(kind: Any) -> str:
+    """A field's type."""
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    return TYPES[kind][0]
+
+
+def expected(name: str, value: Any, kind: Any, *, may_be_zero: bool = False) -> str | None:
+    """What was expected of the number of that name, in words; `None` where the value is that.
+
+    Args:
+        name: the field's name.
+        value: what it was given.
+        kind: the field's type; of others than bool, int, float and `Literal` nothing is expected.
+        may_be_zero: whether a count may be 0, since 0 is its own default.
+    """
+    if get_origin(kind) is Literal:
+        return None if value in get_args(kind) else in_words(kind)
+    if kind not in TYPES:
+        return None
+    if not TYPES[kind][1](value):
+        return in_words(kind)
+    if kind is float and not math.isfinite(value):
+        return "a finite number"
+    for names, words, holds in REALS:
+        if kind is not bool and names.search(name):
+            return None if holds(value) else words
+    if kind is int:
+        least = 1 if COUNTS.search(name) and not may_be_zero else 0
+        if value < least:
+            return "at least 1" if least else "0 or more"
+        return None if value < 2**31 else "less than 2**31"
+    return None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ranged:
+    """A record of numbers, each of which is what its name and type say.
+
+    Raises:
+        ValueError: one is not.
+    """
+
+    def __post_init__(self):
+        kinds = get_type_hints(type(self))
+        for field in dataclasses.fields(self):
+            name, value = field.name, getattr(self, field.name)
+            wanted = expected(name, value, kinds[name], may_be_zero=field.default == 0)
+            if wanted:
+                raise ValueError(f"{name} got {value!r}, expected {wanted}: give another value")
