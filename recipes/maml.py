@@ -57,6 +57,8 @@ class Config(RunConfig, RoundsConfig, OuterChoice):
     dice_decay: float = 1.0
     """DiCE: how much an action counts in the credit of the next, in the second derivative."""
 
+    only = OuterChoice.only | {"dice_decay": ("inner", "dice")}
+
 
 class State(NamedTuple):
     theta: MetaPolicy

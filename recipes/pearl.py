@@ -17,7 +17,7 @@ without the 1/2: beta here is their kl_lambda times meta_batch / 2.
 
 import dataclasses
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -89,6 +89,8 @@ class Config(RunConfig, OffPolicyConfig):
     """Factor on the rewards that the critic learns."""
     train_reward: Literal["given", "dense"] = "given"
     """Dense: the critic learns from the dense reward, the context keeps the sparse one."""
+
+    only: ClassVar = {"kl_coef": ("bottleneck", True)}
 
 
 class Theta(NamedTuple):

@@ -14,8 +14,8 @@ the encoder (`--policy-trains-encoder` lets it). r_t is what came with s_t: of a
 
 Unlike the released code: no done flag beside the state, as episodes end at a known time (but in
 cartpole); no input embeddings; states, beliefs and rewards are not normalised by running
-statistics; encoder and decoder have steps before the policy's first; on half-cheetah velocity
-sigma starts at e^-1, without a bonus for entropy; the value's loss is a square; the KL's weight is
+statistics; encoder and decoder have steps before the policy's first; on half-cheetah sigma
+starts at e^-1, without a bonus for entropy; the value's loss is a square; the KL's weight is
 what it says, beside 1/2 (r - r')^2.
 """
 

@@ -9,6 +9,7 @@ import pytest
 from metablocks.collection import (
     OffPolicyConfig,
     OnPolicyConfig,
+    keep_trials,
     new_trials,
     off_policy,
     trial_return,
@@ -174,3 +175,8 @@ def test_what_follows_an_early_end_is_not_live_and_earns_no_return():
     assert (lengths < horizon).all()
     np.testing.assert_array_equal(live, np.arange(horizon) < lengths[..., None])
     assert trial_return(made) == pytest.approx(lengths.sum(axis=1).mean())
+    assert keep_trials(None, made, capacity=tasks).added.tolist() == [tasks]
+    with pytest.raises(
+        ValueError, match=f"at least the {tasks} trials.*got {tasks - 1}.*meta_batch"
+    ):
+        keep_trials(None, made, capacity=tasks - 1)

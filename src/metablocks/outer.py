@@ -44,6 +44,10 @@ class OuterChoice(OuterConfig):
     radius: float = 0.01
     """Trust region: the largest mean KL of the adapted policies."""
 
+    only = dict.fromkeys(OuterConfig.__annotations__, ("outer", "ppo")) | {
+        "radius": ("outer", "trust-region")
+    }
+
     @property
     def surrogate(self) -> Callable[[Scalar, Scalar, Scalar], Scalar]:
         """(log pi, log mu, A) -> what the outer step goes down, of one step."""

@@ -1,13 +1,15 @@
 """What a number may be, by its name and type: the same for the command line, TOML and Python."""
 
 import dataclasses
-import math
 import numbers
 import re
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+
+import jax
+import numpy as np
 
 COUNTS = re.compile(
-    r"^(num|eval)_|_(every|batch|dim|size|width|steps|episodes|tasks)$"
+    r"^(num|eval)_|_(every|batch|rows|dim|size|width|steps|episodes|tasks)$"
     r"|^(seeds|horizon|batch|meta_batch|shots|width|depth|hidden|memory|epochs|minibatches)$"
     r"|(^|_)capacity$|_depth$"
 )
@@ -19,7 +21,7 @@ REALS = (
         lambda x: 0 <= x <= 1,
     ),
     (
-        re.compile(r"^(alpha|epsilon|max_grad_norm)$"),
+        re.compile(r"^(alpha|epsilon|radius|inner_lr|max_grad_norm)$"),
         "a number above 0",
         lambda x: x > 0,
     ),
@@ -37,6 +39,13 @@ TYPES = {
     float: ("a number", lambda x: isinstance(x, numbers.Real) and not isinstance(x, bool)),
 }
 """Types: in words, and whether a value is of them."""
+LARGEST = float(np.finfo(np.float32).max)
+"""The largest number that arrays hold."""
+
+
+def plain(value: Any) -> Any:
+    """An array of no dimensions as Python's own number; anything else as it is."""
+    return value.item() if isinstance(value, np.generic | np.ndarray | jax.Array) else value
 
 
 def in_words(kind: Any) -> str:
@@ -56,13 +65,14 @@ def expected(name: str, value: Any, kind: Any, *, may_be_zero: bool = False) -> 
         may_be_zero: whether a count may be 0, since 0 is its own default.
     """
     if get_origin(kind) is Literal:
-        return None if value in get_args(kind) else in_words(kind)
+        same = any(type(value) is type(one) and value == one for one in get_args(kind))
+        return None if same else in_words(kind)
     if kind not in TYPES:
         return None
     if not TYPES[kind][1](value):
         return in_words(kind)
-    if kind is float and not math.isfinite(value):
-        return "a finite number"
+    if kind is float and not -LARGEST <= value <= LARGEST:
+        return "a finite number of 32 bits"
     for names, words, holds in REALS:
         if kind is not bool and names.search(name):
             return None if holds(value) else words
@@ -78,14 +88,26 @@ def expected(name: str, value: Any, kind: Any, *, may_be_zero: bool = False) -> 
 class Ranged:
     """A record of numbers, each of which is what its name and type say.
 
+    Arrays of no dimensions become Python's numbers, and whole ones floats where the field is one. A
+    number that JAX traces stays as it is, unchecked, so that `vmap` may go over step sizes or
+    weights. Fields of other types than bool, int, float and `Literal` are not checked. A subclass
+    with a `__post_init__` of its own calls `super().__post_init__()`.
+
     Raises:
         ValueError: one is not.
     """
 
+    only: ClassVar[dict[str, tuple[str, Any]]] = {}
+    """Numbers without effect but where another has a certain value: which, and what value."""
+
     def __post_init__(self):
         kinds = get_type_hints(type(self))
         for field in dataclasses.fields(self):
-            name, value = field.name, getattr(self, field.name)
-            wanted = expected(name, value, kinds[name], may_be_zero=field.default == 0)
+            name, kind, given = field.name, kinds[field.name], getattr(self, field.name)
+            if isinstance(given, jax.core.Tracer):
+                continue
+            value = plain(given)
+            wanted = expected(name, value, kind, may_be_zero=field.default == 0)
             if wanted:
                 raise ValueError(f"{name} got {value!r}, expected {wanted}: give another value")
+            object.__setattr__(self, name, float(value) if kind is float else value)

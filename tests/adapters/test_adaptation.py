@@ -19,6 +19,7 @@ from metablocks.adapters import (
     latent_loss,
     log_probs,
     meta_policy,
+    new_policy,
     outer_rows,
     part,
     policies,
@@ -105,6 +106,14 @@ def test_inner_and_outer_ratios_are_to_the_policy_that_the_data_say_made_them(ma
     )
     for step, longer in zip(*map(jax.tree.leaves, steps), strict=True):
         np.testing.assert_allclose(longer, np.exp(0.7) * step, rtol=1e-2, atol=1e-5)
+
+
+@pytest.mark.parametrize(("activation", "share"), [("relu", 2.0), ("tanh", 1.0)])
+def test_the_layers_between_are_what_the_config_names(activation, share):
+    """Far out, a rectified net without biases doubles with its input, and tanh stays."""
+    policy = new_policy(RoundsConfig(width=4, activation=activation), 2, 2, key=jr.key(0))
+    far, twice = (policy(jnp.array([1e4, -2e4]) * factor).mean for factor in (1, 2))
+    np.testing.assert_allclose(twice, share * far, rtol=1e-3)
 
 
 def test_only_the_named_part_of_the_policy_adapts():

@@ -12,8 +12,9 @@ import pytest
 from tiny_recipe import PRESETS, make
 
 from metablocks.experiment import main, options
-from metablocks.experiment.cli import command
 from metablocks.experiment.errors import UserError
+from metablocks.experiment.folder import updates
+from metablocks.experiment.provenance import command
 from metablocks.trees import minibatches
 
 
@@ -43,7 +44,13 @@ def refused(capsys, argv):
         (["zzz"], ["'zzz'", "there are: small, long"]),
         (["small", "long"], ["'long'", "after the preset 'small'"]),
         (["small", "--lr", "fast"], ["--lr", "'fast'", "a number"]),
-        (["small", "--lr", "nan"], ["--lr", "'nan'", "a number"]),
+        (["small", "--lr", "nan"], ["--lr got nan", "a finite number"]),
+        (["small", "--lr", "1e39"], ["--lr got 1e+39", "a finite number of 32 bits"]),
+        (["small", "--shift", "maybe"], ["--shift got 'maybe'", "true or false"]),
+        (
+            ["small", "--shift", "--nan-state-at", "3"],
+            ["--nan-state-at has no effect with --shift True"],
+        ),
         (["small", "--lr"], ["--lr needs a value"]),
         (["small", "--lr", "--seed", "1"], ["--lr needs a value"]),
         (["small", "--num-updates", "2.5"], ["--num-updates", "'2.5'", "a whole number"]),
@@ -159,11 +166,37 @@ def test_a_record_without_a_checkpoint_is_refused_and_stays_as_it_is(
     assert before == {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def test_a_run_killed_before_its_first_checkpoint_starts_over(finished, tmp_path, metrics):
+def test_a_run_killed_before_its_first_checkpoint_starts_over(capsys, finished, tmp_path, metrics):
     folder = without_checkpoints(finished, tmp_path / "killed")
     (folder / "summary.json").unlink()
+    next((folder / "best").iterdir()).rename(folder / "best" / "999")  # of a longer run
     main(make, PRESETS, ["--resume", str(folder)])
     assert metrics(folder) == metrics(finished)
+    assert "no checkpoint to go on from: starting over" in capsys.readouterr().out
+    assert updates(folder / "best") == updates(finished / "best")
+
+
+def test_a_config_out_of_range_is_refused_whatever_is_given(capsys, finished, tmp_path):
+    for number, argv in ((-3, []), ("30", ["--num-updates", "40"])):
+        folder = tmp_path / str(number)
+        shutil.copytree(finished, folder)
+        config = json.loads((folder / "config.json").read_text())
+        config["config"]["num_updates"] = number
+        (folder / "config.json").write_text(json.dumps(config))
+        line = refused(capsys, [*argv, "--resume", folder])
+        assert f"its config.json is damaged: num_updates got {number!r}" in line
+
+
+def test_only_what_can_be_resumed_is_offered(capsys, finished, tmp_path):
+    """A run killed while it compiled can; a record, or a folder of other things, cannot."""
+    record = without_checkpoints(finished, tmp_path / "record")
+    killed, other = tmp_path / "killed", tmp_path / "other"
+    killed.mkdir()
+    shutil.copy(finished / "config.json", killed)
+    other.mkdir()
+    (other / "notes").touch()
+    for folder, offered in ((finished, True), (killed, True), (record, False), (other, False)):
+        assert (f"--resume {folder}" in refused(capsys, ["small", "--out", folder])) == offered
 
 
 def test_a_folder_in_use_is_refused(capsys, finished):
@@ -245,6 +278,7 @@ def test_a_block_s_word_on_a_number_names_the_option():
         "--meta-batch must be at most --num-train-tasks (100), got 200"
     )
     assert said("radius must be above 0") == "--radius must be above 0"
+    assert said("epochs go on too long") == "epochs go on too long"
     assert said("a radius for epochs of Adam") == "a radius for epochs of Adam"
 
 

@@ -1,11 +1,19 @@
 """A recipe's numbers: what Python and TOML may give, by the same rules as the command line."""
 
 import dataclasses
+import json
 from typing import Literal
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+from metablocks.adapters import AdaptationConfig
+from metablocks.collection import OffPolicyConfig, OnPolicyConfig, RoundsConfig
 from metablocks.experiment import RunConfig, presets
+from metablocks.outer import OuterChoice, OuterConfig
+from metablocks.ppo import PPOConfig
 from metablocks.ranges import Ranged
 
 
@@ -15,6 +23,7 @@ class Blocks(Ranged):
     embed_size: int = 0
     lr: float = 1e-3
     kind: Literal["one", "two"] = "one"
+    level: Literal[1, 2] = 1
 
     def __post_init__(self):
         super().__post_init__()
@@ -41,12 +50,48 @@ class Config(RunConfig, Blocks):
         ({"gamma": "much"}, "gamma got 'much', expected a number"),
         ({"lr": None}, "lr got None, expected a number"),
         ({"lr": float("inf")}, "lr got inf, expected a finite number"),
+        ({"lr": 10**400}, "expected a finite number"),
+        ({"level": True}, "level got True, expected one of 1, 2"),
+        ({"level": 1.0}, "level got 1.0, expected one of 1, 2"),
         ({"shots": 13}, "shots is 13"),
     ],
 )
 def test_a_config_that_python_builds_is_held_to_the_same_ranges(numbers, said):
     with pytest.raises(ValueError, match=said):
         Config(**numbers)
+
+
+@pytest.mark.parametrize(
+    ("config", "bad"),
+    [
+        (OffPolicyConfig, {"trial_episodes": 0}),
+        (OnPolicyConfig, {"trial_episodes": 0}),
+        (RoundsConfig, {"shots": 0}),
+        (AdaptationConfig, {"inner_lr": 0.0}),
+        (OuterConfig, {"lr": -1.0}),
+        (OuterChoice, {"radius": 0.0}),
+        (PPOConfig, {"gamma": 2.0}),
+    ],
+    ids=str,
+)
+def test_the_numbers_of_every_block_are_held_to_ranges(config, bad):
+    with pytest.raises(ValueError, match=f"{next(iter(bad))} got .* expected"):
+        config(**bad)
+
+
+def test_numbers_are_python_s_own_and_of_the_field_s_type():
+    """A TOML `lr = 1` is a step size of 1.0; arrays of no dimensions can be recorded."""
+    cfg = Config(lr=1, gamma=np.float64(0.5), shots=jnp.int32(3))
+    kinds = [(type(x), x) for x in (cfg.lr, cfg.gamma, cfg.shots)]
+    assert kinds == [(float, 1.0), (float, 0.5), (int, 3)]
+    assert json.loads(json.dumps(dataclasses.asdict(cfg)))["shots"] == 3
+    with pytest.raises(ValueError, match=r"lr got -1\.0"):
+        Config(lr=jnp.float32(-1))
+
+
+def test_vmap_goes_over_a_number():
+    sizes = jnp.array([1e-3, 1e-2])
+    assert (jax.vmap(lambda lr: 2 * Config(lr=lr, gamma=1).lr)(sizes) == 2 * sizes).all()
 
 
 def test_a_count_that_is_zero_by_default_may_be_zero():

@@ -29,7 +29,7 @@ def whole(tmp_path_factory):
 def unpictured(monkeypatch):
     """Only the run above draws its pictures: they take a second."""
     monkeypatch.setattr(plot, "curve", lambda *args, unit: None)
-    monkeypatch.setattr(plot, "trajectories", lambda *args: None)
+    monkeypatch.setattr(plot, "trajectories", lambda *args, unit: None)
 
 
 def equal(a, b):
@@ -147,6 +147,19 @@ def test_the_pictures_the_summary_and_the_best_theta_are_there(whole):
     if np.argmax(finals) == len(finals) - 1:
         equal(best, outcome.theta)
     assert best["w"].shape == (2, 3) and best["b"].dtype == "bfloat16"
+
+
+def test_pictures_say_round_where_adaptation_takes_several_episodes(tmp_path, monkeypatch):
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Rounds(Config):
+        eval_shots: int = 2
+
+    said = []
+    for picture in ("curve", "trajectories"):
+        monkeypatch.setattr(plot, picture, lambda *args, unit: said.append(unit))
+    cfg = Rounds(num_updates=1, eval_tasks=1, eval_episodes=1)
+    run(*make(cfg), cfg, folder=tmp_path)
+    assert said == ["round", "round"]
 
 
 def test_a_metric_that_is_not_finite_is_named(tmp_path):

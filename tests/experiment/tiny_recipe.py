@@ -6,18 +6,19 @@ It learns, adapts and keeps a replay-like array, so that everything a run must c
 """
 
 import dataclasses
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 
 from metablocks.envs.point_goal import PointGoal, PointGoalEnv, minus_distance
+from metablocks.ranges import Ranged
 from metablocks.types import Agent, Benchmark, Learner, Plane
 
 
-@dataclasses.dataclass(frozen=True)
-class Config:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(Ranged):
     """The numbers of the tiny recipe."""
 
     num_updates: int = 30
@@ -40,6 +41,8 @@ class Config:
     """Whether the regression's target is shifted."""
     noise: Literal["low", "high"] = "low"
     """How much the explorer wanders."""
+
+    only: ClassVar = {"nan_state_at": ("shift", False)}
 
 
 class State(NamedTuple):

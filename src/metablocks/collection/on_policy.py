@@ -70,6 +70,11 @@ def keep_trials(kept: Replay | None, made: Transition, *, capacity: int) -> Repl
     Raises:
         ValueError: they are fewer than were made at once.
     """
+    if made.reward.shape[0] > capacity:
+        raise ValueError(
+            f"capacity must be at least the {made.reward.shape[0]} trials of an update, got "
+            f"{capacity}: give a larger one, or a smaller meta_batch"
+        )
     made = eqx.tree_at(lambda rows: rows.extras, made, {"live": made.extras["live"]})
     if kept is None:
         one = jax.tree.map(lambda leaf: leaf[0], made)

@@ -22,7 +22,7 @@ import numpy as np
 from jax.tree_util import keystr, tree_flatten_with_path, tree_unflatten
 
 from metablocks.experiment.errors import UserError, warn
-from metablocks.experiment.folder import write_json
+from metablocks.experiment.folder import updates, write_json
 
 
 def describe(tree: Any) -> list[list]:
@@ -79,12 +79,6 @@ def restore(root: Path, like: Any) -> tuple[Any, dict[str, Any]] | None:
             "or start a new run"
         )
     return None
-
-
-def updates(root: Path) -> list[int]:
-    """The updates that have a checkpoint, newest first."""
-    names = [p.name for p in root.glob("*") if p.is_dir() and p.name.isdigit()]
-    return sorted(map(int, names), reverse=True)
 
 
 def read(path: Path, like: Any) -> tuple[Any, dict[str, Any]]:

@@ -3,21 +3,24 @@
 import dataclasses
 import errno
 import inspect
-import os
-import platform
-import shlex
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from metablocks.experiment import checkpoint
 from metablocks.experiment import folder as folders
 from metablocks.experiment.errors import Interrupted, RunFailed, UserError, explained
-from metablocks.experiment.options import Command, RunOptions, as_options, flag, parse, show_help
+from metablocks.experiment.options import (
+    Command,
+    RunOptions,
+    as_options,
+    flag,
+    have_effect,
+    parse,
+    show_help,
+)
 from metablocks.experiment.progress import tell
+from metablocks.experiment.provenance import command, device, program_name, provenance, recorded
 from metablocks.types import Agent, Benchmark, Learner
 
 Make = Callable[[Any], tuple[Learner, Agent, Benchmark]]
@@ -49,6 +52,8 @@ def main(make: Make, presets: dict[str, Any], argv: list[str] | None = None) -> 
     except KeyboardInterrupt:
         print("interrupted: nothing more was saved", file=sys.stderr, flush=True)
         raise SystemExit(Interrupted.status) from None
+    except BrokenPipeError:  # the reader of --help has gone
+        raise SystemExit(RunFailed.status) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
@@ -69,7 +74,8 @@ def start(make: Make, presets: dict[str, Any], argv: list[str], place: list[Path
     except UserError:
         raise
     except ValueError as error:
-        raise refused(asked.preset or recipe, str(error), presets) from None
+        line = next(iter(str(error).splitlines()), "a number is refused")
+        raise refused(asked.preset or recipe, line, presets) from None
     path = prepared(asked.options, plan, recipe)
     held = folders.lock(path)
     place.append(path)
@@ -96,7 +102,7 @@ def start(make: Make, presets: dict[str, Any], argv: list[str], place: list[Path
 def refused(preset: str, message: str, presets: dict[str, Any]) -> UserError:
     """What a block said of a preset's numbers, in one line."""
     names = [field.name for field in dataclasses.fields(next(iter(presets.values())))]
-    return UserError(f"{preset}: {as_options(message.splitlines()[0], names)}")
+    return UserError(f"{preset}: {as_options(message, names)}")
 
 
 def fresh(asked: Command, presets: dict[str, Any]) -> Plan:
@@ -104,6 +110,7 @@ def fresh(asked: Command, presets: dict[str, Any]) -> Plan:
     if asked.preset is None:
         raise UserError(f"no preset given: name one of {', '.join(presets)}; see --help")
     cfg = dataclasses.replace(presets[asked.preset], **asked.numbers)
+    have_effect(cfg, asked.numbers)
     return Plan(asked.preset, cfg, asked.options.seed, asked.options.seeds, resume=False)
 
 
@@ -121,7 +128,7 @@ def resumed(asked: Command, presets: dict[str, Any], recipe: str) -> Plan:
             f"--resume {path}: a run of the recipe {saved['recipe']!r}, expected one of "
             f"{recipe!r}; resume it with {saved['recipe']}.py"
         )
-    if (path / "summary.json").exists() and not checkpoint.updates(path / "checkpoints"):
+    if not folders.resumable(path):
         raise UserError(
             f"--resume {path}: a finished record without a checkpoint to go on from (those under "
             "results/ keep none); start a new run"
@@ -133,14 +140,14 @@ def resumed(asked: Command, presets: dict[str, Any], recipe: str) -> Plan:
             f"--resume {path}: its config and this recipe differ in {', '.join(odd)}; "
             "resume with the code that wrote it"
         )
-    given = {"preset": asked.preset} if asked.preset else {}
-    given |= asked.numbers | {n: getattr(asked.options, n) for n in asked.given}
-    agree(path, given, saved | saved["config"])
-    numbers = saved["config"] | {k: v for k, v in given.items() if k == "num_updates"}
     try:
-        cfg = kind(**numbers)
+        cfg = kind(**saved["config"])
     except ValueError as error:
         raise UserError(f"--resume {path}: its config.json is damaged: {error}") from None
+    given = {"preset": asked.preset} if asked.preset else {}
+    given |= asked.numbers | {n: getattr(asked.options, n) for n in asked.given}
+    agree(path, given, saved | dataclasses.asdict(cfg))
+    cfg = dataclasses.replace(cfg, num_updates=given.get("num_updates", cfg.num_updates))
     return Plan(saved["preset"], cfg, saved["seed"], saved["seeds"], resume=True)
 
 
@@ -170,74 +177,12 @@ def prepared(options: RunOptions, plan: Plan, recipe: str) -> Path:
 
 def description(recipe: str, plan: Plan, argv: list[str], path: Path) -> dict[str, Any]:
     """The content of config.json: what was run, with what, on what, and how it was resumed."""
-    import jax
-
-    import metablocks
-
     if plan.resume:
         saved = folders.read_config(path)
         resumes = [*saved.get("resumes", []), recorded(argv)]
         return saved | {"config": dataclasses.asdict(plan.cfg), "resumes": resumes}
-    return {
-        "recipe": recipe,
-        "preset": plan.preset,
-        "config": dataclasses.asdict(plan.cfg),
-        "seed": plan.seed,
-        "seeds": plan.seeds,
-        "command": recorded(argv),
-        "versions": {
-            "python": platform.python_version(),
-            "jax": jax.__version__,
-            "metablocks": version(),
-            "commit": commit(Path(metablocks.__file__).parent),
-        },
-        "device": device(),
-    }
-
-
-def device() -> str:
-    """What computes."""
-    import jax
-
-    devices = jax.devices()
-    return f"{len(devices)} x {devices[0].device_kind} ({devices[0].platform})"
-
-
-def version() -> str:
-    """The installed metablocks."""
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as installed
-
-    try:
-        return installed("metablocks")
-    except PackageNotFoundError:
-        return "unknown"
-
-
-def commit(source: Path) -> str | None:
-    """The git commit of the source, where it is a checkout; `-dirty` if it was changed since."""
-    asked = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*"]
-    try:
-        done = subprocess.run(asked, cwd=source, capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
-
-
-def program_name() -> str:
-    """The recipe as it was called."""
-    return sys.argv[0] or "recipe.py"
-
-
-def recorded(argv: list[str]) -> str:
-    """The command as a record keeps it, which names no machine's interpreter."""
-    return shlex.join(["python", program_name(), *argv])
-
-
-def command(argv: list[str]) -> str:
-    """A line that can be pasted into a shell."""
-    same = os.path.abspath(shutil.which("python") or "") == os.path.abspath(sys.executable)
-    return shlex.join(["python" if same else sys.executable, program_name(), *argv])
+    asked = {"recipe": recipe, "preset": plan.preset, "config": dataclasses.asdict(plan.cfg)}
+    return asked | {"seed": plan.seed, "seeds": plan.seeds} | provenance(argv)
 
 
 def closing(path: Path, summary: dict[str, Any]) -> None:

@@ -40,12 +40,23 @@ def create(path: Path) -> Path:
             f"--out {path}: cannot write there ({reason}); give a folder that can be written"
         ) from None
     if taken:
-        run = any((path / "checkpoints").glob("*"))
         raise UserError(
             f"--out {path}: the folder is not empty and runs are never overwritten; give another"
-            + (f", or go on with it: --resume {path}" if run else "")
+            + (f", or go on with it: --resume {path}" if resumable(path) else "")
         )
     return path
+
+
+def updates(root: Path) -> list[int]:
+    """The updates that have a checkpoint under `root`, newest first."""
+    names = [p.name for p in root.glob("*") if p.is_dir() and p.name.isdigit()]
+    return sorted(map(int, names), reverse=True)
+
+
+def resumable(path: Path) -> bool:
+    """Whether a run can go on there, or start over where it was killed before its first save."""
+    begun = (path / "config.json").exists() and not (path / "summary.json").exists()
+    return begun or bool(updates(path / "checkpoints"))
 
 
 def discard(path: Path) -> None:

@@ -29,8 +29,8 @@ class Log:
 
         self.path = folder / "metrics.jsonl"
         # `purge_step` hides what a killed run had shown after the update it goes on from.
-        purge = after + 1 if after >= 0 else None
-        self.board = tensorboardX.SummaryWriter(str(folder / "tensorboard"), purge_step=purge)
+        place = str(folder / "tensorboard")
+        self.board = tensorboardX.SummaryWriter(place, purge_step=after + 1)
 
     def write(self, line: dict[str, Any]) -> None:
         """One evaluation."""

@@ -2,8 +2,8 @@
 
 import dataclasses
 import difflib
-import math
 import re
+from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from metablocks import ranges
@@ -56,7 +56,7 @@ def parse(argv: list[str], presets: dict[str, Any]) -> Command:
     kinds = get_type_hints(type(config)) | get_type_hints(RunOptions)
     names = [f.name for f in dataclasses.fields(config)]
     names += [f.name for f in dataclasses.fields(RunOptions)]
-    preset, values, words = None, {}, list(argv)
+    preset, values, words, switch = None, {}, list(argv), None
     while words:
         word = words.pop(0)
         if word in ("-h", "--help"):
@@ -66,10 +66,15 @@ def parse(argv: list[str], presets: dict[str, Any]) -> Command:
             if name in values:
                 raise UserError(f"{flag(name)} is given twice: give it once")
             values[name] = convert(flag(name), kinds[name], text)
+            switch = name if kinds[name] is bool else None
         elif word.startswith("-"):
             raise UserError(f"unknown option {word}: options are spelled {flag(names[0])} VALUE")
         elif preset is None:
             preset = known_preset(word, presets)
+        elif switch:
+            raise UserError(
+                f"{flag(switch)} got {word!r}, expected true or false: give another value"
+            )
         else:
             raise UserError(
                 f"unexpected word {word!r} after the preset {preset!r}: numbers are given as "
@@ -119,8 +124,6 @@ def convert(option: str, kind: Any, text: str) -> Any:
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
         value = kind(text)
-        if kind is float and not math.isfinite(value):
-            raise ValueError
         if kind is str and not value:
             raise ValueError
         return value
@@ -144,11 +147,22 @@ def check(values: dict[str, Any], kinds: dict[str, Any], defaults: dict[str, Any
         )
 
 
+def have_effect(cfg: Any, given: Iterable[str]) -> None:
+    """No number is given that the choices of `cfg` leave without effect (see `Ranged.only`)."""
+    for name in given:
+        choice, value = getattr(cfg, "only", {}).get(name, (None, None))
+        if choice and getattr(cfg, choice) != value:
+            raise UserError(
+                f"{flag(name)} has no effect with {flag(choice)} {getattr(cfg, choice)}: leave it "
+                f"out, or give {flag(choice)} {value}"
+            )
+
+
 def as_options(message: str, names: list[str]) -> str:
     """A block's word on a number, with the fields spelled as the options that set them."""
-    first, _, rest = message.partition(" ")
-    if first in names:  # one word may be an ordinary one, unless the line is about it
-        message = f"{flag(first)} {rest}"
+    about = re.match(r"(\w+) (?=got |is |must )", message)
+    if about and about[1] in names:  # one word may be an ordinary one, unless the line is about it
+        message = f"{flag(about[1])} {message[about.end() :]}"
     compound = {name for name in names if "_" in name}
     return re.sub(r"\w+", lambda word: flag(word[0]) if word[0] in compound else word[0], message)
 

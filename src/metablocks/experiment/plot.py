@@ -162,8 +162,8 @@ def short(value: Any) -> str:
     return f"{value:g}"
 
 
-def trajectories(path: Path, paths: np.ndarray, marks: Any) -> None:
-    """Held-out tasks in columns; every episode's path [tasks, episodes, T, 2], dark to light.
+def trajectories(path: Path, paths: np.ndarray, marks: Any, *, unit: str) -> None:
+    """Held-out tasks in columns; the path of every unit [tasks, units, T, 2], dark to light.
 
     `marks` holds the goals [tasks, 2] and the walls [tasks, n, n] or None.
     """
@@ -187,7 +187,7 @@ def trajectories(path: Path, paths: np.ndarray, marks: Any) -> None:
             axes.set_title(f"task {index + 1}", fontweight="normal")
             axes.set_aspect("equal", adjustable="box")
             axes.tick_params(labelsize=8)
-        episode_bar(plt, figure, row[0], num_episodes)
+        unit_bar(plt, figure, row[0], num_episodes, unit)
         figure.savefig(path)
         plt.close(figure)
 
@@ -232,8 +232,8 @@ def beliefs(path: Path, shown: Any, goals: np.ndarray) -> None:
         plt.close(figure)
 
 
-def episode_bar(plt: Any, figure: Any, row: Any, num: int) -> None:
-    """The key to the colours: which episode a path is of."""
+def unit_bar(plt: Any, figure: Any, row: Any, num: int, unit: str) -> None:
+    """The key to the colours: which unit of adaptation a path is of."""
     from matplotlib import colors
 
     listed = colors.ListedColormap(colours(num))
@@ -243,7 +243,7 @@ def episode_bar(plt: Any, figure: Any, row: Any, num: int) -> None:
     )
     step = max(1, num // 5)
     bar.set_ticks([*range(1, num + 1, step)])
-    bar.set_label("episode", fontsize=9)
+    bar.set_label(unit, fontsize=9)
     bar.ax.minorticks_off()
     bar.ax.tick_params(size=0, labelsize=8)
     bar.outline.set_visible(False)

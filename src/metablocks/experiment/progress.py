@@ -6,10 +6,10 @@ from typing import Any
 
 
 def tell(line: str) -> None:
-    """One line on stdout. A reader that has gone, as `| head` does, must not cost the run."""
+    """One line on stdout. A reader that has gone, or a full disk, must not cost the run."""
     try:
         print(line, flush=True)
-    except BrokenPipeError:
+    except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

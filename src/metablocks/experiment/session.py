@@ -1,5 +1,6 @@
 """Where a run stands: its state in memory, and its steps in time."""
 
+import shutil
 import time
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from metablocks.experiment import checkpoint, program, scenery
 from metablocks.experiment.errors import RunFailed
-from metablocks.experiment.folder import cut_back, read_lines, write_json
+from metablocks.experiment.folder import cut_back, read_lines, updates, write_json
 from metablocks.experiment.log import Clock, Log, plain
 from metablocks.experiment.progress import Progress
 
@@ -52,7 +53,7 @@ class Session:
         if found is None:
             with self.clock.on("start"):
                 self.carry = jax.block_until_ready(self.program.start(self.seeds))
-            cut_back(self.folder / "metrics.jsonl", -1)
+            self.start_over()
         else:
             self.go_on(*found)
         self.log = Log(self.folder, after=self.evaluated)
@@ -60,6 +61,14 @@ class Session:
             with self.clock.on("evaluation"):
                 self.oracle = np.asarray(self.program.oracle(self.seeds))
         self.progress.doing("training")
+
+    def start_over(self) -> None:
+        """Drops what a run left that was killed before its first checkpoint."""
+        assert self.progress is not None
+        if read_lines(self.folder / "metrics.jsonl"):
+            self.progress.say("no checkpoint to go on from: starting over")
+        cut_back(self.folder / "metrics.jsonl", -1)
+        shutil.rmtree(self.folder / "best", ignore_errors=True)
 
     def go_on(self, carry: program.Carry, meta: dict[str, Any]) -> None:
         """Takes over from a checkpoint."""
@@ -192,7 +201,7 @@ class Session:
             plot.curve(self.folder / "curve.png", lines, unit=unit)
             if self.paths is not None:
                 marks = scenery.marks(self.benchmark, self.cfg, self.seed)
-                plot.trajectories(self.folder / "trajectories.png", self.paths, marks)
+                plot.trajectories(self.folder / "trajectories.png", self.paths, marks, unit=unit)
                 theta = self.carry.state.theta
                 first = theta if len(self.seeds) == 1 else jax.tree.map(lambda x: x[0], theta)
                 believed = scenery.beliefs(*self.blocks[1:], self.cfg, first, self.seed)
@@ -217,11 +226,11 @@ class Session:
     def fail(self, name: str, update: int, bad: np.ndarray) -> None:
         """Ends the run; what was saved stays."""
         seed = self.seed + int(bad.argmax())
-        kept = checkpoint.updates(self.folder / "checkpoints")
+        kept = updates(self.folder / "checkpoints")
         place = f"the last good checkpoint is of update {kept[0]}" if kept else "nothing was saved"
         raise RunFailed(
             f"{name} is not finite at update {update} of seed {seed}: {place} in {self.folder}; "
-            "lower a step size, or change what makes it overflow, and run again with another --out"
+            "lower a step size, or change what makes it overflow, and start a new run"
         )
 
     def close(self) -> None:

@@ -56,7 +56,7 @@ def reconstruction_loss(
     count = counted.sum()
     if terms is not None:
         if terms > num:
-            raise ValueError(f"elbo terms must be at most a trial's {num} beliefs, got {terms}")
+            raise ValueError(f"terms must be at most the {num} beliefs of a trial, got {terms}")
         drawn = jr.choice(k_terms, num, (terms,), replace=False, p=counted / count)
         q, counted = take((q, counted), drawn)  # with fewer that count than terms, all of them
     keys = jr.split(k_draw, len(counted))

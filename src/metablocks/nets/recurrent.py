@@ -136,7 +136,8 @@ class RecurrentActorCritic(eqx.Module):
     ):
         if associative and not (reader and transitions):
             raise ValueError(
-                f"associative is {associative}, but needs transitions to keep and a reader"
+                f"associative is {associative}, which needs a reader above 0 and transitions to keep: "
+                f"give both, got reader {reader} and transitions {transitions}"
             )
         k_embed, k_gru, k_reader, k_policy, k_value, k_associations = jr.split(key, 6)
         in_size = obs_size * (1 + transitions) + num_actions + 2
