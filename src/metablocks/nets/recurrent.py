@@ -136,7 +136,7 @@ class RecurrentActorCritic(eqx.Module):
     ):
         if associative and not (reader and transitions):
             raise ValueError(
-                f"associative is {associative}, which needs a reader above 0 and transitions to keep: "
+                f"associative is {associative}, which needs a reader and transitions to keep: "
                 f"give both, got reader {reader} and transitions {transitions}"
             )
         k_embed, k_gru, k_reader, k_policy, k_value, k_associations = jr.split(key, 6)
