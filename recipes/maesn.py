@@ -90,8 +90,8 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
         raise ValueError(f"meta_batch must be at most num_train_tasks ({cfg.num_train_tasks}), "
                          f"got {cfg.meta_batch}")
     if min(cfg.shots, cfg.eval_shots) < 2:
-        raise ValueError("shots and eval_shots must be at least 2, as a law adapts by comparing "
-                         f"draws, got {cfg.shots} and {cfg.eval_shots}")
+        raise ValueError("eval_shots and shots must be at least 2, as a law adapts by comparing "
+                         f"draws, got {cfg.eval_shots} and {cfg.shots}")
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, action_size = catalogue.sizes(benchmark)
     standard = standard_latent(cfg.z_size)

@@ -17,7 +17,7 @@ presets learn alpha, and but for navigation's take PPO's outer step (`--outer pp
 
 import dataclasses
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -57,7 +57,7 @@ class Config(RunConfig, RoundsConfig, OuterChoice):
     dice_decay: float = 1.0
     """DiCE: how much an action counts in the credit of the next, in the second derivative."""
 
-    only = OuterChoice.only | {"dice_decay": ("inner", "dice")}
+    only: ClassVar = OuterChoice.only | {"dice_decay": ("inner", "dice")}
 
 
 class State(NamedTuple):
@@ -69,7 +69,7 @@ class State(NamedTuple):
 # fmt: off
 def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     if cfg.first_order and cfg.inner == "dice":
-        raise ValueError("inner dice is a second derivative, and first_order has none: give one")
+        raise ValueError("inner is dice, a second derivative, and first_order has none: give one")
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, action_size = catalogue.sizes(benchmark)
 

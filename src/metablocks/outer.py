@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ class OuterChoice(OuterConfig):
     radius: float = 0.01
     """Trust region: the largest mean KL of the adapted policies."""
 
-    only = dict.fromkeys(OuterConfig.__annotations__, ("outer", "ppo")) | {
+    only: ClassVar = dict.fromkeys(OuterConfig.__annotations__, ("outer", "ppo")) | {
         "radius": ("outer", "trust-region")
     }
 

@@ -45,7 +45,8 @@ LARGEST = float(np.finfo(np.float32).max)
 
 def plain(value: Any) -> Any:
     """An array of no dimensions as Python's own number; anything else as it is."""
-    return value.item() if isinstance(value, np.generic | np.ndarray | jax.Array) else value
+    one = isinstance(value, np.generic | np.ndarray | jax.Array) and value.ndim == 0
+    return value.item() if one else value
 
 
 def in_words(kind: Any) -> str:
@@ -89,9 +90,9 @@ class Ranged:
     """A record of numbers, each of which is what its name and type say.
 
     Arrays of no dimensions become Python's numbers, and whole ones floats where the field is one. A
-    number that JAX traces stays as it is, unchecked, so that `vmap` may go over step sizes or
-    weights. Fields of other types than bool, int, float and `Literal` are not checked. A subclass
-    with a `__post_init__` of its own calls `super().__post_init__()`.
+    number that JAX traces stays as it is, unchecked, so that `vmap` may go over it where no block
+    asks how large it is. Fields of other types than bool, int, float and `Literal` are not checked.
+    A subclass with a `__post_init__` of its own calls `super().__post_init__()`.
 
     Raises:
         ValueError: one is not.
@@ -106,7 +107,7 @@ class Ranged:
             name, kind, given = field.name, kinds[field.name], getattr(self, field.name)
             if isinstance(given, jax.core.Tracer):
                 continue
-            value = plain(given)
+            value = plain(given) if kind in TYPES or get_origin(kind) is Literal else given
             wanted = expected(name, value, kind, may_be_zero=field.default == 0)
             if wanted:
                 raise ValueError(f"{name} got {value!r}, expected {wanted}: give another value")

@@ -47,6 +47,7 @@ def refused(capsys, argv):
         (["small", "--lr", "nan"], ["--lr got nan", "a finite number"]),
         (["small", "--lr", "1e39"], ["--lr got 1e+39", "a finite number of 32 bits"]),
         (["small", "--shift", "maybe"], ["--shift got 'maybe'", "true or false"]),
+        (["small", "--no-shift", "maybe"], ["'maybe'", "after the preset 'small'"]),
         (
             ["small", "--shift", "--nan-state-at", "3"],
             ["--nan-state-at has no effect with --shift True"],
@@ -195,7 +196,10 @@ def test_only_what_can_be_resumed_is_offered(capsys, finished, tmp_path):
     shutil.copy(finished / "config.json", killed)
     other.mkdir()
     (other / "notes").touch()
-    for folder, offered in ((finished, True), (killed, True), (record, False), (other, False)):
+    headless = tmp_path / "headless"  # its config.json was lost
+    shutil.copytree(finished, headless, ignore=shutil.ignore_patterns("config.json"))
+    known = [(finished, True), (killed, True), (record, False), (other, False), (headless, False)]
+    for folder, offered in known:
         assert (f"--resume {folder}" in refused(capsys, ["small", "--out", folder])) == offered
 
 
@@ -272,12 +276,13 @@ def test_a_rate_out_of_range_is_named(name, good, bad, expected):
 
 
 def test_a_block_s_word_on_a_number_names_the_option():
-    names = ["meta_batch", "num_train_tasks", "epochs", "radius"]
+    names = ["meta_batch", "num_train_tasks", "epochs", "radius", "elbo_terms"]
     said = lambda message: options.as_options(message, names)
     assert said("meta_batch must be at most num_train_tasks (100), got 200") == (
         "--meta-batch must be at most --num-train-tasks (100), got 200"
     )
     assert said("radius must be above 0") == "--radius must be above 0"
+    assert said("terms must be at most 3") == "--elbo-terms must be at most 3"
     assert said("epochs go on too long") == "epochs go on too long"
     assert said("a radius for epochs of Adam") == "a radius for epochs of Adam"
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -85,8 +85,18 @@ def test_numbers_are_python_s_own_and_of_the_field_s_type():
     kinds = [(type(x), x) for x in (cfg.lr, cfg.gamma, cfg.shots)]
     assert kinds == [(float, 1.0), (float, 0.5), (int, 3)]
     assert json.loads(json.dumps(dataclasses.asdict(cfg)))["shots"] == 3
-    with pytest.raises(ValueError, match=r"lr got -1\.0"):
-        Config(lr=jnp.float32(-1))
+    for bad, said in ((jnp.float32(-1), r"lr got -1\.0"), (np.ones(1), "expected a number")):
+        with pytest.raises(ValueError, match=said):
+            Config(lr=bad)
+
+
+def test_fields_of_other_types_stay_as_they_are():
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Goals(Ranged):
+        goals: Any = None
+
+    given = np.ones(1)
+    assert Goals(goals=given).goals is given
 
 
 def test_vmap_goes_over_a_number():

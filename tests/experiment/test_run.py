@@ -1,8 +1,12 @@
 """What is computed does not depend on how the run is cut, and what is not a number ends it."""
 
 import dataclasses
+import errno
+import io
 import json
+import os
 import signal
+import sys
 
 import jax
 import numpy as np
@@ -13,6 +17,7 @@ from metablocks.evaluate import adaptation_curve
 from metablocks.experiment import checkpoint, plot, restore_best, scenery
 from metablocks.experiment.errors import Interrupted, RunFailed
 from metablocks.experiment.folder import write_json
+from metablocks.experiment.progress import tell
 from metablocks.experiment.run import Session, run
 
 SMALL = PRESETS["small"]
@@ -160,6 +165,20 @@ def test_pictures_say_round_where_adaptation_takes_several_episodes(tmp_path, mo
     cfg = Rounds(num_updates=1, eval_tasks=1, eval_episodes=1)
     run(*make(cfg), cfg, folder=tmp_path)
     assert said == ["round", "round"]
+
+
+def test_a_full_disk_on_stdout_does_not_cost_the_run(tmp_path, monkeypatch):
+    class Full(io.StringIO):
+        def write(self, text):
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+        def fileno(self):
+            return place.fileno()
+
+    with (tmp_path / "out").open("w") as place:
+        monkeypatch.setattr(sys, "stdout", Full())
+        tell("a line")
+        assert os.path.samestat(os.fstat(place.fileno()), os.stat(os.devnull))
 
 
 def test_a_metric_that_is_not_finite_is_named(tmp_path):

@@ -19,7 +19,7 @@ from metablocks.experiment.options import (
     parse,
     show_help,
 )
-from metablocks.experiment.progress import tell
+from metablocks.experiment.progress import hush, tell
 from metablocks.experiment.provenance import command, device, program_name, provenance, recorded
 from metablocks.types import Agent, Benchmark, Learner
 
@@ -53,6 +53,7 @@ def main(make: Make, presets: dict[str, Any], argv: list[str] | None = None) -> 
         print("interrupted: nothing more was saved", file=sys.stderr, flush=True)
         raise SystemExit(Interrupted.status) from None
     except BrokenPipeError:  # the reader of --help has gone
+        hush()
         raise SystemExit(RunFailed.status) from None
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):

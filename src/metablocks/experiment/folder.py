@@ -55,8 +55,8 @@ def updates(root: Path) -> list[int]:
 
 def resumable(path: Path) -> bool:
     """Whether a run can go on there, or start over where it was killed before its first save."""
-    begun = (path / "config.json").exists() and not (path / "summary.json").exists()
-    return begun or bool(updates(path / "checkpoints"))
+    over = (path / "summary.json").exists()
+    return (path / "config.json").exists() and (not over or bool(updates(path / "checkpoints")))
 
 
 def discard(path: Path) -> None:

@@ -66,7 +66,8 @@ def parse(argv: list[str], presets: dict[str, Any]) -> Command:
             if name in values:
                 raise UserError(f"{flag(name)} is given twice: give it once")
             values[name] = convert(flag(name), kinds[name], text)
-            switch = name if kinds[name] is bool else None
+            implied = kinds[name] is bool and word == flag(name) and text == "true"
+            switch = name if implied else None
         elif word.startswith("-"):
             raise UserError(f"unknown option {word}: options are spelled {flag(names[0])} VALUE")
         elif preset is None:
@@ -161,8 +162,11 @@ def have_effect(cfg: Any, given: Iterable[str]) -> None:
 def as_options(message: str, names: list[str]) -> str:
     """A block's word on a number, with the fields spelled as the options that set them."""
     about = re.match(r"(\w+) (?=got |is |must )", message)
-    if about and about[1] in names:  # one word may be an ordinary one, unless the line is about it
-        message = f"{flag(about[1])} {message[about.end() :]}"
+    if about:  # one word may be an ordinary one, unless the line is about it
+        meant = [n for n in names if n == about[1]] or [
+            n for n in names if n.endswith(f"_{about[1]}")
+        ]
+        message = f"{flag(meant[0]) if len(meant) == 1 else about[1]} {message[about.end() :]}"
     compound = {name for name in names if "_" in name}
     return re.sub(r"\w+", lambda word: flag(word[0]) if word[0] in compound else word[0], message)
 

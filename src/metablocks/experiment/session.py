@@ -65,10 +65,11 @@ class Session:
     def start_over(self) -> None:
         """Drops what a run left that was killed before its first checkpoint."""
         assert self.progress is not None
-        if read_lines(self.folder / "metrics.jsonl"):
+        lines, best = self.folder / "metrics.jsonl", self.folder / "best"
+        if read_lines(lines) or best.exists():
             self.progress.say("no checkpoint to go on from: starting over")
-        cut_back(self.folder / "metrics.jsonl", -1)
-        shutil.rmtree(self.folder / "best", ignore_errors=True)
+        cut_back(lines, -1)
+        shutil.rmtree(best, ignore_errors=True)
 
     def go_on(self, carry: program.Carry, meta: dict[str, Any]) -> None:
         """Takes over from a checkpoint."""
