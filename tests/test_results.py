@@ -1,6 +1,11 @@
-"""The recorded runs: none gets more than the Bayes-optimal agent, which would be a leaking task."""
+"""The recorded runs are whole, and none gets more than the Bayes-optimal agent.
 
+More than that would be a leaking task.
+"""
+
+import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import jax
@@ -22,6 +27,31 @@ def world(path):
 
 RESULTS = Path(__file__).parents[1] / "results"
 RECORDS = [path for path in sorted(RESULTS.glob("*/metrics.jsonl")) if world(path) in BOUNDED]
+
+
+@pytest.fixture(scope="module")
+def record():
+    """The module results/record.py."""
+    spec = importlib.util.spec_from_file_location("record", RESULTS / "record.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_record_is_of_a_finished_run(record):
+    runs = [path.parent for path in RESULTS.glob("*/metrics.jsonl")]
+    assert runs and [run.name for run in runs if not record.finished(run)] == []
+
+
+def test_a_run_that_goes_on_is_not_recorded(record, tmp_path):
+    run = shutil.copytree(RECORDS[0].parent, tmp_path / "run")
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    last["eval/return"][0][0] += 1.0
+    with (run / "metrics.jsonl").open("a") as metrics:
+        metrics.write(json.dumps(last) + "\n")
+    with pytest.raises(SystemExit, match="wait until the run has ended"):
+        record.record(run, "not-recorded")
+    assert not (RESULTS / "not-recorded").exists()
 
 
 def excess(returns, errors, bayes):
