@@ -89,9 +89,10 @@ def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     if cfg.meta_batch > cfg.num_train_tasks:
         raise ValueError(f"meta_batch must be at most num_train_tasks ({cfg.num_train_tasks}), "
                          f"got {cfg.meta_batch}")
-    if min(cfg.shots, cfg.eval_shots) < 2:
-        raise ValueError("eval_shots and shots must be at least 2, as a law adapts by comparing "
-                         f"draws, got {cfg.eval_shots} and {cfg.shots}")
+    for name in ("shots", "eval_shots"):
+        if getattr(cfg, name) < 2:
+            raise ValueError(f"{name} must be at least 2, as a law adapts by comparing draws, got "
+                             f"{getattr(cfg, name)}: give more")
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, action_size = catalogue.sizes(benchmark)
     standard = standard_latent(cfg.z_size)

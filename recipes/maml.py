@@ -69,7 +69,8 @@ class State(NamedTuple):
 # fmt: off
 def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     if cfg.first_order and cfg.inner == "dice":
-        raise ValueError("inner is dice, a second derivative, and first_order has none: give one")
+        raise ValueError("inner is dice, a second derivative, and first_order has none: leave one "
+                         "out")
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, action_size = catalogue.sizes(benchmark)
 

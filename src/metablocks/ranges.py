@@ -3,7 +3,7 @@
 import dataclasses
 import numbers
 import re
-from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, TypeGuard, get_args, get_origin, get_type_hints
 
 import jax
 import numpy as np
@@ -43,10 +43,14 @@ LARGEST = float(np.finfo(np.float32).max)
 """The largest number that arrays hold."""
 
 
+def is_array(value: Any) -> TypeGuard[np.generic | np.ndarray | jax.Array]:
+    """Whether it is numpy's or JAX's."""
+    return isinstance(value, np.generic | np.ndarray | jax.Array)
+
+
 def plain(value: Any) -> Any:
     """An array of no dimensions as Python's own number; anything else as it is."""
-    one = isinstance(value, np.generic | np.ndarray | jax.Array) and value.ndim == 0
-    return value.item() if one else value
+    return value.item() if is_array(value) and value.ndim == 0 else value
 
 
 def in_words(kind: Any) -> str:
@@ -110,5 +114,6 @@ class Ranged:
             value = plain(given) if kind in TYPES or get_origin(kind) is Literal else given
             wanted = expected(name, value, kind, may_be_zero=field.default == 0)
             if wanted:
-                raise ValueError(f"{name} got {value!r}, expected {wanted}: give another value")
+                got = f"an array of shape {value.shape}" if is_array(value) else repr(value)
+                raise ValueError(f"{name} got {got}, expected {wanted}: give another value")
             object.__setattr__(self, name, float(value) if kind is float else value)

@@ -48,6 +48,8 @@ def refused(capsys, argv):
         (["small", "--lr", "1e39"], ["--lr got 1e+39", "a finite number of 32 bits"]),
         (["small", "--shift", "maybe"], ["--shift got 'maybe'", "true or false"]),
         (["small", "--no-shift", "maybe"], ["'maybe'", "after the preset 'small'"]),
+        (["small", "--shift", "true", "maybe"], ["'maybe'", "after the preset 'small'"]),
+        (["small", "--shift=true", "maybe"], ["'maybe'", "after the preset 'small'"]),
         (
             ["small", "--shift", "--nan-state-at", "3"],
             ["--nan-state-at has no effect with --shift True"],
@@ -177,6 +179,14 @@ def test_a_run_killed_before_its_first_checkpoint_starts_over(capsys, finished, 
     assert updates(folder / "best") == updates(finished / "best")
 
 
+def test_a_best_agent_without_metrics_is_dropped_aloud(capsys, finished, tmp_path):
+    folder = without_checkpoints(finished, tmp_path / "killed")
+    for name in ("summary.json", "metrics.jsonl"):
+        (folder / name).unlink()
+    main(make, PRESETS, ["--resume", str(folder)])
+    assert "no checkpoint to go on from: starting over" in capsys.readouterr().out
+
+
 def test_a_config_out_of_range_is_refused_whatever_is_given(capsys, finished, tmp_path):
     for number, argv in ((-3, []), ("30", ["--num-updates", "40"])):
         folder = tmp_path / str(number)
@@ -198,8 +208,13 @@ def test_only_what_can_be_resumed_is_offered(capsys, finished, tmp_path):
     (other / "notes").touch()
     headless = tmp_path / "headless"  # its config.json was lost
     shutil.copytree(finished, headless, ignore=shutil.ignore_patterns("config.json"))
-    known = [(finished, True), (killed, True), (record, False), (other, False), (headless, False)]
-    for folder, offered in known:
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / "config.json").write_text('{"model_type": "bert"}')
+    for folder, offered in [
+        (finished, True), (killed, True), (record, False), (other, False), (headless, False),
+        (damaged, False),
+    ]:  # fmt: skip
         assert (f"--resume {folder}" in refused(capsys, ["small", "--out", folder])) == offered
 
 
@@ -276,13 +291,14 @@ def test_a_rate_out_of_range_is_named(name, good, bad, expected):
 
 
 def test_a_block_s_word_on_a_number_names_the_option():
-    names = ["meta_batch", "num_train_tasks", "epochs", "radius", "elbo_terms"]
+    names = ["meta_batch", "num_train_tasks", "epochs", "radius", "vae_batch", "elbo_terms"]
     said = lambda message: options.as_options(message, names)
     assert said("meta_batch must be at most num_train_tasks (100), got 200") == (
         "--meta-batch must be at most --num-train-tasks (100), got 200"
     )
     assert said("radius must be above 0") == "--radius must be above 0"
     assert said("terms must be at most 3") == "--elbo-terms must be at most 3"
+    assert said("batch is empty") == "batch is empty"  # of the two that end so
     assert said("epochs go on too long") == "epochs go on too long"
     assert said("a radius for epochs of Adam") == "a radius for epochs of Adam"
 

@@ -54,6 +54,25 @@ def test_killed_and_interrupted_runs_end_bit_for_bit(tmp_path, metrics):
     assert metrics(folder) == metrics(whole)
 
 
+@pytest.mark.parametrize("target", ["a closed pipe", "a full disk"])
+def test_help_that_cannot_be_written_ends_in_one_line_at_most(target):
+    """Also where stdout is buffered, and what is left of it is written at the very end."""
+    recipe = Path(__file__).with_name("tiny_recipe.py")
+    if target == "a closed pipe":
+        reader, out = os.pipe()
+        os.close(reader)
+    else:
+        out = os.open("/dev/full", os.O_WRONLY)
+    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, str(recipe), "--help"], stdout=out, stderr=subprocess.PIPE, env=buffered
+    )
+    os.close(out)
+    said = [] if target == "a closed pipe" else ["error: [Errno 28] No space left on device"]
+    assert done.returncode == 1
+    assert [line.partition(": what")[0] for line in done.stderr.decode().splitlines()] == said
+
+
 def test_a_reader_of_its_lines_that_goes_away_costs_a_run_nothing(tmp_path):
     """As in `recipe | head`: the interrupt, and what is said of it, comes after the pipe's end."""
     recipe = shutil.copy(Path(__file__).with_name("tiny_recipe.py"), tmp_path / "tiny_recipe.py")

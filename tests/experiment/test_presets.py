@@ -85,7 +85,10 @@ def test_numbers_are_python_s_own_and_of_the_field_s_type():
     kinds = [(type(x), x) for x in (cfg.lr, cfg.gamma, cfg.shots)]
     assert kinds == [(float, 1.0), (float, 0.5), (int, 3)]
     assert json.loads(json.dumps(dataclasses.asdict(cfg)))["shots"] == 3
-    for bad, said in ((jnp.float32(-1), r"lr got -1\.0"), (np.ones(1), "expected a number")):
+    for bad, said in (
+        (jnp.float32(-1), r"lr got -1\.0"),
+        (np.ones((9, 9)), r"an array of shape \(9, 9\), expected a number"),
+    ):
         with pytest.raises(ValueError, match=said):
             Config(lr=bad)
 
@@ -95,7 +98,7 @@ def test_fields_of_other_types_stay_as_they_are():
     class Goals(Ranged):
         goals: Any = None
 
-    given = np.ones(1)
+    given = np.ones(())
     assert Goals(goals=given).goals is given
 
 

@@ -55,8 +55,11 @@ def updates(root: Path) -> list[int]:
 
 def resumable(path: Path) -> bool:
     """Whether a run can go on there, or start over where it was killed before its first save."""
-    over = (path / "summary.json").exists()
-    return (path / "config.json").exists() and (not over or bool(updates(path / "checkpoints")))
+    try:
+        read_config(path)
+    except UserError:
+        return False
+    return not (path / "summary.json").exists() or bool(updates(path / "checkpoints"))
 
 
 def discard(path: Path) -> None:

@@ -62,12 +62,13 @@ def parse(argv: list[str], presets: dict[str, Any]) -> Command:
         if word in ("-h", "--help"):
             return Command(preset, {}, RunOptions(), frozenset(), help=True)
         if word.startswith("--"):
+            left = len(words)
             name, text = read_option(word, words, names, kinds)
             if name in values:
                 raise UserError(f"{flag(name)} is given twice: give it once")
             values[name] = convert(flag(name), kinds[name], text)
-            implied = kinds[name] is bool and word == flag(name) and text == "true"
-            switch = name if implied else None
+            bare = len(words) == left and "=" not in word and text == "true"
+            switch = name if bare else None
         elif word.startswith("-"):
             raise UserError(f"unknown option {word}: options are spelled {flag(names[0])} VALUE")
         elif preset is None:
@@ -162,7 +163,7 @@ def have_effect(cfg: Any, given: Iterable[str]) -> None:
 def as_options(message: str, names: list[str]) -> str:
     """A block's word on a number, with the fields spelled as the options that set them."""
     about = re.match(r"(\w+) (?=got |is |must )", message)
-    if about:  # one word may be an ordinary one, unless the line is about it
+    if about:  # what the line is about: a field, or the one whose name ends so
         meant = [n for n in names if n == about[1]] or [
             n for n in names if n.endswith(f"_{about[1]}")
         ]
@@ -191,4 +192,4 @@ def show_help(prog: str, story: str, presets: dict[str, Any], preset: str | None
             config=(tyro.conf.OmitArgPrefixes,),
         )
     except SystemExit:
-        return
+        print(end="", flush=True)  # a reader that has gone is found here, not at the exit
