@@ -1,5 +1,6 @@
 """A run that is killed at any moment ends as if it had not been."""
 
+import fcntl
 import os
 import random
 import shlex
@@ -57,20 +58,26 @@ def test_killed_and_interrupted_runs_end_bit_for_bit(tmp_path, metrics):
 @pytest.mark.parametrize("target", ["a closed pipe", "a full disk"])
 def test_help_that_cannot_be_written_ends_in_one_line_at_most(target):
     """Also where stdout is buffered, and what is left of it is written at the very end."""
-    recipe = Path(__file__).with_name("tiny_recipe.py")
-    if target == "a closed pipe":
-        reader, out = os.pipe()
-        os.close(reader)
+    recipe, piped = Path(__file__).with_name("tiny_recipe.py"), target == "a closed pipe"
+    reader, out = os.pipe()
+    if piped:
+        fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, 4096)  # less than the help: its writer waits
     else:
+        os.close(out)
         out = os.open("/dev/full", os.O_WRONLY)
-    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
-    done = subprocess.run(
+    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | {"COLUMNS": "60"}
+    process = subprocess.Popen(
         [sys.executable, str(recipe), "--help"], stdout=out, stderr=subprocess.PIPE, env=buffered
     )
     os.close(out)
-    said = [] if target == "a closed pipe" else ["error: [Errno 28] No space left on device"]
-    assert done.returncode == 1
-    assert [line.partition(": what")[0] for line in done.stderr.decode().splitlines()] == said
+    if piped:
+        os.read(reader, 1)
+    os.close(reader)
+    said = [
+        line.partition(b": what")[0] for line in process.communicate(timeout=60)[1].splitlines()
+    ]
+    assert process.returncode == 1
+    assert said == ([] if piped else [b"error: [Errno 28] No space left on device"])
 
 
 def test_a_reader_of_its_lines_that_goes_away_costs_a_run_nothing(tmp_path):
