@@ -58,6 +58,7 @@ def main(make: Make, presets: dict[str, Any], argv: list[str] | None = None) -> 
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
             raise
+        hush()
         print(f"error: {error}: what was saved before is whole", file=sys.stderr, flush=True)
         raise SystemExit(RunFailed.status) from None
 
