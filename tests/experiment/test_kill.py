@@ -65,7 +65,8 @@ def test_help_that_cannot_be_written_ends_in_one_line_at_most(target):
     else:
         os.close(out)
         out = os.open("/dev/full", os.O_WRONLY)
-    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"} | {"COLUMNS": "200"}
+    buffered = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
+    buffered["COLUMNS"] = "200" if piped else "60"  # more than the pipe's, less than a buffer's
     process = subprocess.Popen(
         [sys.executable, str(recipe), "--help"], stdout=out, stderr=subprocess.PIPE, env=buffered
     )
