@@ -13,8 +13,8 @@ what was done before adapting to it becomes more likely. With lambda = 0 this is
 `--outer ppo`. A round is credited for every round after it that the outer loss is of; in later
 epochs its log-likelihood is weighed by its ratio.
 
-Unlike ProMP's version, which standardises single rewards over an update and takes their mean over a
-task's steps, the task's mean return is standardised; both credit every action of D.
+The E-MAML in ProMP's released code standardises single rewards over an update and takes their mean
+over a task's steps; here the task's mean return is standardised. Both credit every action of D.
 """
 
 import dataclasses
@@ -70,6 +70,9 @@ class State(NamedTuple):
 
 # fmt: off
 def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
+    if cfg.credit_coef and cfg.meta_batch < 2:
+        raise ValueError("meta_batch must be at least 2 where credit_coef is above 0, as the "
+                         f"credit compares tasks, got {cfg.meta_batch}: give more")
     benchmark = catalogue.benchmark(cfg.benchmark)
     obs_size, action_size = catalogue.sizes(benchmark)
     optimiser = meta_adam(cfg, num_updates=cfg.num_updates)

@@ -13,8 +13,8 @@ Gupta, Mendonca, Liu, Abbeel, Levine 2018, https://arxiv.org/abs/1802.07245.
 Every training task i has its own pre-update law (mu_i, sigma_i), held near N(0, I), from which a
 new task starts. Only the law adapts; theta, the laws and alpha are meta-trained.
 
-The released code's inner loss has no ratio either where the outer step takes another look at D.
-Unlike it: tanh layers of 64, log sigma of the policy starts below 0, and `--outer ppo`,
+As in the released code, the inner loss has no importance ratio, though several outer steps may look
+at the same D. Unlike it: tanh layers of 64, log sigma of the policy starts below 0; `--outer ppo`,
 `--z-input direction`, `--scale-share`, `--outer-rounds every` and several inner steps are ours.
 """
 
@@ -67,8 +67,8 @@ class Config(RunConfig, RoundsConfig, OuterChoice):
     kl_coef: float = 0.1
     """Weight w of the pre-update laws' KL."""
     later_decay: Literal["once", "every"] = "every"
-    """Whether steps beyond the second all have the share `later_steps`, or every one that share of
-    the one before, as in the released test."""
+    """Whether steps beyond the trained ones all have the share `later_steps`, or every one that
+    share of the one before, from the third step on, as in the released test."""
 
 
 class Theta(NamedTuple):
@@ -88,7 +88,7 @@ class State(NamedTuple):
 def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     if cfg.meta_batch > cfg.num_train_tasks:
         raise ValueError(f"meta_batch must be at most num_train_tasks ({cfg.num_train_tasks}), "
-                         f"got {cfg.meta_batch}")
+                         f"got {cfg.meta_batch}: give fewer")
     for name in ("shots", "eval_shots"):
         if getattr(cfg, name) < 2:
             raise ValueError(f"{name} must be at least 2, as a law adapts by comparing draws, got "

@@ -11,8 +11,9 @@ That theta also decides *which* D the step is made of is left out: its data earn
 policy no credit. `--inner dice` puts that credit into the inner loss's second derivative,
 `--first-order` leaves the second derivative out, `--step-sizes meta-sgd` learns alpha.
 
-Unlike the published runs: tanh layers of 64, log sigma starts below 0, 20 tasks an update. The
-presets learn alpha, and but for navigation's take PPO's outer step (`--outer ppo`).
+Unlike the published runs: tanh layers of 64, log sigma starts below 0, 20 tasks an update (on
+half-cheetah 4 and 10) where those have 40. The presets learn alpha, and but for navigation's take
+PPO's outer step (`--outer ppo`).
 """
 
 import dataclasses

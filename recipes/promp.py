@@ -69,7 +69,8 @@ class State(NamedTuple):
 # fmt: off
 def make(cfg: Config) -> tuple[Learner, Agent, Benchmark]:
     if cfg.kl_target and not cfg.kl_coef:
-        raise ValueError("kl_coef must be above 0 where it adapts to a kl_target, got 0")
+        raise ValueError("kl_coef must be above 0 where it adapts to a kl_target, got 0: give "
+                         "what it starts from")
     if cfg.first_order:
         raise ValueError("first_order leaves out what ProMP is made of: leave it out, or use maml")
     benchmark = catalogue.benchmark(cfg.benchmark)

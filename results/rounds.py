@@ -34,9 +34,7 @@ def episodes(run: Path, rounds: int) -> tuple[str, np.ndarray, np.ndarray, np.nd
     learner, agent, benchmark = recipe.make(cfg)
     if benchmark.plane is None:
         raise UserError(f"{run}: its benchmark {cfg.benchmark} has no plane to draw")
-    theta = restore_best(run, learner)
-    if saved["seeds"] > 1:
-        theta = jax.tree.map(lambda leaf: leaf[0], theta)
+    theta = restore_best(run, learner, seed_index=0)
     tasks = benchmark.test(jr.key(TASK), 1)
 
     def shown(theta: Any) -> Any:
@@ -56,6 +54,8 @@ def episodes(run: Path, rounds: int) -> tuple[str, np.ndarray, np.ndarray, np.nd
 
 
 def draw(path: Path, runs: list[Path]) -> None:
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}; make it, or give another")
     plt = plot.canvas()
     with plt.rc_context({**plot.STYLE, "axes.grid": False}):
         figure, grid = plt.subplots(

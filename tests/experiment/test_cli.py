@@ -233,8 +233,8 @@ def test_a_resume_with_the_same_numbers_or_more_updates_goes_on(capsys, finished
     config = json.loads((finished / "config.json").read_text())
     assert config["config"]["num_updates"] == 35 and config["config"]["lr"] == 0.02
     assert config["recipe"] == "tiny_recipe" and config["seed"] == 3 and len(config["resumes"])
-    last = capsys.readouterr().out.splitlines()[-2:]
-    assert last == [f"run folder: {finished}", f"picture: {finished / 'curve.png'}"]
+    pictures = [f"picture: {finished / name}" for name in ("curve.png", "trajectories.png")]
+    assert capsys.readouterr().out.splitlines()[-3:] == [f"run folder: {finished}", *pictures]
 
 
 def test_a_failure_of_the_numbers_is_one_line_and_status_1(capsys, tmp_path):

@@ -152,6 +152,23 @@ def test_the_pictures_the_summary_and_the_best_theta_are_there(whole):
     if np.argmax(finals) == len(finals) - 1:
         equal(best, outcome.theta)
     assert best["w"].shape == (2, 3) and best["b"].dtype == "bfloat16"
+    for seed in (0, 1):
+        one = restore_best(folder, make(SMALL)[0], seed_index=seed)
+        equal(one, jax.tree.map(lambda leaf: leaf[seed], best))  # noqa: B023
+    for index in (-1, 2):
+        with pytest.raises(ValueError, match=f"seed_index got {index}, expected 0 to 1"):
+            restore_best(folder, make(SMALL)[0], seed_index=index)
+
+
+def test_the_only_seed_of_a_run_is_its_first(tmp_path):
+    cfg = dataclasses.replace(SMALL, num_updates=1)
+    learner = make(cfg)[0]
+    run(*make(cfg), cfg, folder=tmp_path)
+    head = {"recipe": "tiny_recipe", "preset": "small", "config": {}, "seed": 0, "seeds": 1}
+    write_json(tmp_path / "config.json", head)
+    one = restore_best(tmp_path, learner, seed_index=0)
+    like = jax.eval_shape(learner.init, jax.random.key(0)).theta
+    equal(jax.tree.map(np.shape, one), jax.tree.map(np.shape, like))
 
 
 def test_pictures_say_round_where_adaptation_takes_several_episodes(tmp_path, monkeypatch):

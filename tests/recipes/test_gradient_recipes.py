@@ -346,6 +346,7 @@ def test_maesn_starts_new_tasks_from_the_standard_law(made):
         ("maesn", {"meta_batch": 5}, r"meta_batch must be at most num_train_tasks \(4\), got 5"),
         ("promp", {"kl_coef": 0.0, "kl_target": 0.01}, "kl_coef must be above 0"),
         ("maml", {"inner": "dice", "first_order": True}, "first_order has none: leave one out"),
+        ("emaml", {"meta_batch": 1}, "^meta_batch must be at least 2 where credit_coef is above 0"),
         ("maesn", {"shots": 1}, "^shots must be at least 2, .* got 1: give more"),
         ("maesn", {"eval_shots": 1}, "^eval_shots must be at least 2"),
     ],

@@ -188,10 +188,11 @@ def description(recipe: str, plan: Plan, argv: list[str], path: Path) -> dict[st
 
 
 def closing(path: Path, summary: dict[str, Any]) -> None:
-    """The last lines: where the time went, the folder, its picture."""
+    """The last lines: where the time went, the folder, its pictures."""
     shares = summary["shares"]
     costs = ("start", "evaluation", "logging", "checkpoints", "pictures")
     parts = [f"{name} {shares.get(name, 0):.1%}" for name in ("training", "compilation", *costs)]
     tell("time: " + " · ".join(parts))
     tell(f"run folder: {path}")
-    tell(f"picture: {path / 'curve.png'}")
+    for picture in sorted(path.glob("*.png")):
+        tell(f"picture: {picture}")
